@@ -1,0 +1,84 @@
+"""The command line: `python -m asymtalker generate --image P --audio S --output O`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        the exit status: 0, or 2 where an input or an option cannot be used, or 130 where it was interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m asymtalker", description="Talking-head videos.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_generate(commands)
+    return parser
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("generate", help="make a video from a portrait and a recording")
+    command.add_argument("--image", required=True, metavar="FILE", help="portrait (JPEG, PNG, WebP, ...)")
+    command.add_argument(
+        "--audio", required=True, metavar="FILE", help="speech (wav, mp3, m4a, ... or a video's sound)"
+    )
+    command.add_argument("--output", required=True, metavar="FILE", type=Path, help="mp4 to write")
+    command.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
+    command.add_argument("--seed", type=int, help="0 to 4294967295 (default: a random one, shown at the end)")
+    command.add_argument("--steps", type=int, help="denoising steps a chunk (default: the checkpoint's own)")
+    command.add_argument(
+        "--color-match", type=float, metavar="0..1", help="pull each chunk's colours to the portrait's"
+    )
+    command.add_argument("--no-crop", dest="crop", action="store_false", help="take the middle of the image as it is")
+    command.add_argument("--no-label", dest="label", action="store_false", help="leave out the visible label")
+    command.set_defaults(run=_generate)
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    options = GenerateOptions(
+        checkpoint=arguments.checkpoint,
+        seed=arguments.seed,
+        steps=arguments.steps,
+        crop=arguments.crop,
+        color_match=arguments.color_match,
+        label=arguments.label,
+    )
+    pipeline = load_pipeline(options.checkpoint)
+    with tqdm(unit="frame", desc="generate", dynamic_ncols=True) as bar:
+
+        def advance(progress: GenerateProgress) -> None:
+            bar.total = progress.total
+            bar.update(progress.frames - bar.n)
+
+        result = generate_video(pipeline, arguments.image, arguments.audio, arguments.output, options, advance)
+    if result.note:
+        print(f"note: {result.note}")
+    print(
+        f"{result.path}: {result.seconds:.2f} s, {result.frames} frames at {result.frames_per_second:.1f} frames/s "
+        f"(first after {result.first_frame:.2f} s), seed {result.seed}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""From a portrait and a recording to a video file: what the command line and the page share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import video_frame_count
+from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
+from asymtalker.media.speech import read_speech
+from asymtalker.media.video import VideoWriter
+from asymtalker.pipeline import MAX_STEPS
+
+PRESETS = Path(__file__).parent / "presets"
+DEFAULT_CHECKPOINT = "tiny"
+SEEDS = 2**32
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How a video is to be made.
+
+    Args:
+        checkpoint: name of an embedded checkpoint, a folder, or a Hub id; None takes the default one.
+        seed: 0 to 2³² − 1; None draws one.
+        steps: denoising steps a chunk, 1 to 100; None takes as many as the checkpoint was trained for.
+        crop: find the face and crop a square around it, rather than the middle of the image.
+        color_match: how far each chunk's colours are pulled to the portrait's, 0 to 1; None: the checkpoint's own.
+        label: write "AI-generated" into a corner of the picture. (The file's metadata says so either way.)
+        max_seconds: speech longer than this is refused; None sets no limit.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    checkpoint: str | None = None
+    seed: int | None = None
+    steps: int | None = None
+    crop: bool = True
+    color_match: float | None = None
+    label: bool = True
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_whole("seed", self.seed, 0, SEEDS - 1)
+        _check_whole("steps", self.steps, 1, MAX_STEPS)
+        if self.color_match is not None and not 0 <= self.color_match <= 1:
+            raise ValueError(f"color_match must be a number from 0 to 1, not {self.color_match}.")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError(f"max_seconds must be greater than 0, not {self.max_seconds}.")
+
+
+def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
+    if value is not None and not (isinstance(value, int) and low <= value <= high):
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value}.")
+
+
+@dataclass(frozen=True)
+class GenerateProgress:
+    """Where a video in the making stands.
+
+    Attributes:
+        frames: frames written so far.
+        total: frames the video will have.
+        elapsed: seconds since the start.
+    """
+
+    frames: int
+    total: int
+    elapsed: float
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, at the pace so far."""
+        return self.elapsed / self.frames * (self.total - self.frames)
+
+
+@dataclass(frozen=True)
+class GenerateResult:
+    """A finished video.
+
+    Attributes:
+        path: the mp4 file.
+        seed: the seed that makes the same video again.
+        frames: frames in the video.
+        seconds: length of the video.
+        elapsed: seconds it took, from the cropped portrait and the decoded speech to the finished file.
+        first_frame: seconds until the first frames were there.
+        note: what the user should know about the portrait, or "".
+    """
+
+    path: Path
+    seed: int
+    frames: int
+    seconds: float
+    elapsed: float
+    first_frame: float
+    note: str
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames made in a second of work; no slower than real time from the video's own rate on."""
+        return self.frames / self.elapsed
+
+
+def generate_video(
+    pipeline: AsymTalkerPipeline,
+    portrait: str | Path | Image.Image,
+    speech: str | Path | np.ndarray,
+    output: str | Path,
+    options: GenerateOptions | None = None,
+    on_progress: Callable[[GenerateProgress], None] | None = None,
+) -> GenerateResult:
+    """Reads the inputs and makes the video, in memory that does not grow with its length.
+
+    Args:
+        portrait: an image file or an open image.
+        speech: a file with sound, or mono samples in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
+        output: the mp4 to write; it appears when it is complete.
+        on_progress: called after each chunk.
+
+    Raises:
+        ValueError: an input cannot be used; the message says why and what to do.
+        OSError: a file cannot be read or written.
+    """
+    options = options or GenerateOptions()
+    crop = crop_portrait(read_portrait(portrait), find_face=options.crop)
+    samples = read_speech(speech, pipeline.sampling_rate, options.max_seconds)
+    for step in stream_video(pipeline, crop, samples, output, options):
+        if isinstance(step, GenerateResult):
+            return step
+        if on_progress:
+            on_progress(step)
+    raise AssertionError("stream_video ends with a result")
+
+
+def stream_video(
+    pipeline: AsymTalkerPipeline,
+    crop: PortraitCrop,
+    samples: np.ndarray,
+    output: str | Path,
+    options: GenerateOptions,
+) -> Iterator[GenerateProgress | GenerateResult]:
+    """Makes the video chunk by chunk: yields the progress after each, and the result at the end.
+
+    Closing the iterator early frees the stream and leaves no file.
+
+    Args:
+        samples: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
+    """
+    started = time.monotonic()
+    seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
+    total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
+    samples_per_frame = pipeline.sampling_rate // pipeline.fps
+    with (
+        VideoWriter(output, pipeline.frame_size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
+        closing(_frames(pipeline, crop, samples, seed, options)) as blocks,
+    ):
+        for block in blocks:
+            writer.write(block)
+            writer.write_speech(samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame])
+            frames += len(block)
+            elapsed = time.monotonic() - started
+            first_frame = first_frame or elapsed
+            yield GenerateProgress(frames, total, elapsed)
+    elapsed = time.monotonic() - started
+    yield GenerateResult(Path(output), seed, frames, frames / pipeline.fps, elapsed, first_frame, crop.note)
+
+
+def _frames(
+    pipeline: AsymTalkerPipeline, crop: PortraitCrop, samples: np.ndarray, seed: int, options: GenerateOptions
+) -> Iterator[np.ndarray]:
+    """The pipeline's stream under these options: uint8 (F, H, W, 3)."""
+    settings = {"num_inference_steps": options.steps, "color_match": options.color_match}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    return pipeline.stream(crop.image, samples, generator=torch.Generator().manual_seed(seed), **chosen)
+
+
+def load_pipeline(checkpoint: str | None = None) -> AsymTalkerPipeline:
+    """Loads a checkpoint, once, onto the device it runs best on.
+
+    Args:
+        checkpoint: name of an embedded checkpoint, a folder, or a Hub id; None takes `ASYMTALKER_CHECKPOINT` from the
+            environment, or else the embedded `tiny`.
+
+    Raises:
+        ValueError: there is no such checkpoint.
+    """
+    source = _find_checkpoint(checkpoint or os.environ.get("ASYMTALKER_CHECKPOINT") or DEFAULT_CHECKPOINT)
+    with _loading:  # two visitors who come at once wait for one load
+        return _load(source)
+
+
+@lru_cache(maxsize=2)
+def _load(source: str) -> AsymTalkerPipeline:
+    device = _pick_device(source)
+    try:
+        pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=_pick_dtype(device), use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The checkpoint {source!r} could not be loaded: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)  # progress is reported by the chunk
+    return pipeline.to(device)
+
+
+def _find_checkpoint(name: str) -> str:
+    """The folder or Hub id that `name` stands for."""
+    for folder in (PRESETS / name, Path(name)):
+        if (folder / "model_index.json").is_file():
+            return str(folder)
+    if name.count("/") == 1 and not Path(name).exists():
+        return name
+    embedded = ", ".join(sorted(path.parent.name for path in PRESETS.glob("*/model_index.json"))) or "none"
+    raise ValueError(
+        f"checkpoint {name!r} was not found: it must be an embedded checkpoint ({embedded}), "
+        "a folder with a model_index.json, or a Hub id like owner/name."
+    )
+
+
+def _pick_device(source: str) -> torch.device:
+    # Where GPUs are lent by the call (ZeroGPU), an embedded checkpoint does not spend the visitor's quota on one.
+    lent = "SPACES_ZERO_GPU" in os.environ and Path(source).parent == PRESETS
+    return torch.device("cuda" if torch.cuda.is_available() and not lent else "cpu")
+
+
+def _pick_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively; elsewhere it would only be slower."""
+    native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.bfloat16 if native else torch.float32

@@ -1,0 +1,206 @@
+"""Portraits: read any photograph safely, find the face in it, and crop a square around the face."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+
+CROP_MARGIN = 1.55  # side of the crop, in widths of the face box
+MIN_FACE = 64  # pixels; below this there is no face to animate, only a blur
+MIN_SIDE = 64  # pixels; the smallest image that can hold such a face
+MAX_SIDE = 4096  # pixels; larger images are reduced while they are read
+DETECTION_SIDE = 640  # pixels; long side of the image the detector sees
+DETECTION_MIN_FACE = 0.12  # smallest face looked for, as a share of the detection image's short side
+
+# Only formats that Pillow decodes by itself: some others start external programs (EPS runs Ghostscript).
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+MID_GREY = (128, 128, 128, 255)
+
+_detectors = threading.local()  # cv2.CascadeClassifier is not thread-safe: one a thread
+
+
+class FaceBox(NamedTuple):
+    """A face as OpenCV's Haar frontal detector boxes it, in pixels of the image."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class CropBox(NamedTuple):
+    """A square inside an image, in pixels of the image."""
+
+    left: int
+    top: int
+    side: int
+
+
+@dataclass
+class PortraitCrop:
+    """The square part of a portrait that is animated.
+
+    Attributes:
+        image: the crop, RGB, `box.side` × `box.side` pixels (native resolution).
+        box: where it was taken.
+        faces: every face found in the portrait, largest first; empty when none was looked for.
+        note: one sentence for the user, or "" when there is nothing to say.
+    """
+
+    image: Image.Image
+    box: CropBox
+    faces: list[FaceBox]
+    note: str
+
+
+def read_portrait(source: str | Path | Image.Image) -> Image.Image:
+    """Reads a photograph as an upright RGB image of at most `MAX_SIDE` pixels a side.
+
+    EXIF orientation is applied, embedded colour profiles are converted to sRGB, 16-bit images are scaled to 8 bits,
+    transparency is laid over mid grey, and of an animation the first frame is taken (of an open `PIL.Image` the
+    current one; the caller's image is not changed).
+
+    Raises:
+        ValueError: not an image that can be read, damaged, or too small or too large.
+        OSError: the file cannot be opened.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source)
+    with open(source, "rb") as file:
+        try:
+            image = Image.open(file, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+            raise ValueError(f"The image is too large: the limit is {limit} megapixels. Reduce it first.") from error
+        except DECODING_ERRORS as error:
+            raise ValueError(
+                f"{Path(source).name!r} is not an image that can be read. Save it as JPEG, PNG or WebP."
+            ) from error
+        image.draft(None, (MAX_SIDE, MAX_SIDE))  # JPEG only: decodes at 1/2, 1/4 or 1/8, never below this size
+        return _decode(image)
+
+
+def _decode(image: Image.Image) -> Image.Image:
+    width, height = image.size
+    try:
+        image = _to_rgb(ImageOps.exif_transpose(image))
+    except DECODING_ERRORS as error:
+        raise ValueError(f"The image is damaged or incomplete ({error}). Save or upload it again.") from error
+    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    if min(image.size) < MIN_SIDE:
+        raise ValueError(
+            f"The image is too small: {width} × {height} pixels. At least {MIN_SIDE} × {MIN_SIDE} are needed."
+        )
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Returns a new 8-bit sRGB image."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; 8 or 16 bits are needed")
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips instead of scaling
+        levels = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+        image = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode != "CMYK":
+        image = image.convert("RGB")
+    if profile:
+        image = _to_srgb(image, profile)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, MID_GREY), image)
+    return image.convert("RGB")
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Converts from the embedded ICC profile; an unusable profile (a grey one, a broken one) is ignored."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return image
+
+
+def find_faces(image: Image.Image | np.ndarray) -> list[FaceBox]:
+    """Finds frontal faces, largest first.
+
+    Args:
+        image: RGB, a `PIL.Image` or uint8 (H, W, 3). Large images are reduced for detection; boxes are in `image`'s pixels.
+    """
+    grey = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, DETECTION_SIDE / max(grey.shape))
+    if scale < 1.0:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    smallest = max(1, round(DETECTION_MIN_FACE * min(grey.shape)))
+    boxes = _detector().detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(smallest, smallest))
+    faces = [FaceBox(*(round(int(value) / scale) for value in box)) for box in boxes]
+    return sorted(faces, key=lambda face: (-face.width * face.height, face))
+
+
+def _detector() -> cv2.CascadeClassifier:
+    if not hasattr(_detectors, "frontal"):
+        _detectors.frontal = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+    return _detectors.frontal
+
+
+def crop_box(face: FaceBox, size: tuple[int, int], margin: float = CROP_MARGIN) -> CropBox:
+    """The square of `margin` face widths centred on the face, moved (and where needed reduced) to lie inside the image.
+
+    Arithmetic only; training crops its clips with this same function.
+
+    Args:
+        face: the face box, in pixels.
+        size: (width, height) of the image, in pixels.
+        margin: side of the square in widths of the face box.
+    """
+    width, height = size
+    side = min(round(margin * face.width), width, height)
+    left = round(face.left + face.width / 2 - side / 2)
+    top = round(face.top + face.height / 2 - side / 2)
+    return CropBox(min(max(left, 0), width - side), min(max(top, 0), height - side), side)
+
+
+def center_crop_box(size: tuple[int, int]) -> CropBox:
+    """The largest square in the middle of an image of `size` (width, height)."""
+    width, height = size
+    side = min(width, height)
+    return CropBox((width - side) // 2, (height - side) // 2, side)
+
+
+def crop_portrait(image: Image.Image, find_face: bool = True) -> PortraitCrop:
+    """Crops the square around the largest face, or with `find_face=False` the middle of the image.
+
+    Args:
+        image: RGB, as `read_portrait` returns it.
+
+    Raises:
+        ValueError: no face was found, or it is under `MIN_FACE` pixels wide.
+    """
+    faces = find_faces(image) if find_face else []
+    if find_face and not faces:
+        raise ValueError(
+            "No face was found. Use a frontal, well-lit photograph in which the face is large, "
+            "or turn off the face crop if the image is already a close portrait."
+        )
+    if faces and faces[0].width < MIN_FACE:
+        raise ValueError(
+            f"The face is too small: {faces[0].width} pixels wide, at least {MIN_FACE} are needed. "
+            "Use a larger photograph or one taken closer."
+        )
+    box = crop_box(faces[0], image.size) if faces else center_crop_box(image.size)
+    note = f"{len(faces)} faces were found; the largest is used." if len(faces) > 1 else ""
+    square = image.crop((box.left, box.top, box.left + box.side, box.top + box.side))
+    return PortraitCrop(square, box, faces, note)

@@ -1,0 +1,288 @@
+"""AsymTalkerPipeline: a portrait and speech become a talking-head video of any length."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import PIL.Image
+import torch
+from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from diffusers.video_processor import VideoProcessor
+from torch import Tensor
+
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE, WindowLayout, video_frame_count
+from asymtalker.color import match_lab
+from asymtalker.conditioning import (
+    ReferenceMode,
+    SpeechBuffer,
+    continuity_reference,
+    decode_latents,
+    spatial_ratio,
+    speech_span,
+    speech_windows,
+    still,
+    temporal_ratio,
+    temporal_reference,
+)
+from asymtalker.sampling import denoise_chunk, set_steps
+
+ChunkCallback = Callable[[int, int | None], None]
+"""Called after every chunk with the chunks done and, once the end of the speech is known, the chunks in all."""
+
+MAX_STEPS = 100
+
+
+@dataclass
+class AsymTalkerPipelineOutput(BaseOutput):
+    """Frames of the video: uint8-scaled floats (F, H, W, 3), a list of PIL images, or a tensor (F, 3, H, W)."""
+
+    frames: np.ndarray | list[PIL.Image.Image] | Tensor
+
+
+@dataclass
+class StreamState:
+    """What one stream carries from chunk to chunk. Two streams never share one."""
+
+    portrait: Tensor
+    reference: Tensor
+    continuity: Tensor
+    scheduler: SchedulerMixin
+    generator: torch.Generator | None
+    guidance_scale: float
+    color_match: float
+    speech: SpeechBuffer = field(default_factory=SpeechBuffer)
+    chunk: int = 0
+
+
+class AsymTalkerPipeline(DiffusionPipeline):
+    """Animates a portrait to speech, chunk by chunk (arXiv 2605.02948).
+
+    Args:
+        transformer: the denoising network.
+        vae: a causal video autoencoder (AutoencoderPatchKLT, AutoencoderKLWan, AutoencoderKLLTXVideo).
+        speech_encoder: LogMelSpeechEncoder or Wav2Vec2SpeechEncoder.
+        scheduler: FlowMatchLCMScheduler for a few-step student, FlowMatchEulerDiscreteScheduler for a teacher.
+        window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
+        num_inference_steps: steps that the checkpoint was trained for.
+        color_match: default strength of the Lab match to the portrait, 0 to 1.
+    """
+
+    model_cpu_offload_seq = "speech_encoder->transformer->vae"
+
+    def __init__(
+        self,
+        transformer: ModelMixin,
+        vae: ModelMixin,
+        speech_encoder: ModelMixin,
+        scheduler: SchedulerMixin,
+        window_frames: int = 21,
+        continuity_frames: int = 5,
+        num_inference_steps: int = 2,
+        color_match: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler
+        )
+        self.register_to_config(
+            window_frames=window_frames,
+            continuity_frames=continuity_frames,
+            num_inference_steps=num_inference_steps,
+            color_match=color_match,
+        )
+        self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
+        self.video_processor = VideoProcessor(vae_scale_factor=spatial_ratio(vae))
+        self.fps = FPS
+        self.sampling_rate = SAMPLING_RATE
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels that the checkpoint was trained at."""
+        height, width = self.transformer.config.sample_size
+        return width * spatial_ratio(self.vae), height * spatial_ratio(self.vae)
+
+    def check_inputs(self, steps: int, guidance_scale: float, color_match: float, size: tuple[int, int]) -> None:
+        """Raises ValueError naming the option that is out of range and the allowed values."""
+        if not 1 <= steps <= MAX_STEPS:
+            raise ValueError(f"num_inference_steps must be 1 to {MAX_STEPS}, not {steps}.")
+        if guidance_scale < 0:
+            raise ValueError(f"guidance_scale must be 0 or more, not {guidance_scale}.")
+        if not 0 <= color_match <= 1:
+            raise ValueError(f"color_match must be 0 to 1, not {color_match}.")
+        multiple = spatial_ratio(self.vae) * self.transformer.config.patch_size[1]
+        if any(side < multiple or side % multiple for side in size):
+            raise ValueError(f"width and height must be multiples of {multiple}, not {size[0]} x {size[1]}.")
+
+    @torch.no_grad()
+    def stream(
+        self,
+        image: PIL.Image.Image | np.ndarray | Tensor,
+        speech: np.ndarray | Tensor | Iterable[np.ndarray],
+        *,
+        num_inference_steps: int | None = None,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        color_match: float | None = None,
+        reference_mode: ReferenceMode = "temporal",
+        callback_on_chunk_end: ChunkCallback | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Yields the video as it is made.
+
+        Args:
+            image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`).
+            speech: 16 kHz mono samples in [-1, 1], (samples,), or an iterator of such arrays: a file and a
+                microphone go the same way.
+            num_inference_steps: default: the checkpoint's own.
+            guidance_scale: w of `uncond + w·(cond − uncond)` on the speech; 1 is none.
+            generator: makes the video repeatable on the same device.
+            width, height: frame size in pixels; default: the checkpoint's own.
+            color_match: strength of the Lab match to the portrait; default: the checkpoint's own.
+            reference_mode: "temporal" (TRE) or "static" (the ablation).
+            callback_on_chunk_end: see `ChunkCallback`.
+
+        Yields:
+            uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in all.
+
+        Raises:
+            ValueError: if an option is out of range or the speech is empty.
+        """
+        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        strength = self.config.color_match if color_match is None else color_match
+        size = (width or self.frame_size[0], height or self.frame_size[1])
+        self.check_inputs(steps, guidance_scale, strength, size)
+        state = self.prepare_stream(image, size, steps, guidance_scale, generator, strength, reference_mode)
+        source = iter([speech] if isinstance(speech, (np.ndarray, Tensor)) else speech)
+        return self._chunks(state, source, callback_on_chunk_end)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        image: PIL.Image.Image | np.ndarray | Tensor,
+        speech: np.ndarray | Tensor | Iterable[np.ndarray],
+        *,
+        output_type: str = "np",
+        return_dict: bool = True,
+        **options: object,
+    ) -> AsymTalkerPipelineOutput | tuple:
+        """Makes the whole video.
+
+        Args:
+            output_type: "np" (floats in [0, 1], (F, H, W, 3)), "pil" (a list of images) or "pt" (floats in [0, 1],
+                (F, 3, H, W)).
+            image, speech, options: see `stream`.
+        """
+        if output_type not in ("np", "pil", "pt"):
+            raise ValueError(f'output_type must be "np", "pil" or "pt", not "{output_type}".')
+        blocks = []
+        with self.progress_bar(total=self._chunk_total(speech)) as progress:
+            for block in self.stream(image, speech, **options):
+                blocks.append(block)
+                progress.update()
+        frames = _as_output(np.concatenate(blocks), output_type)
+        return AsymTalkerPipelineOutput(frames=frames) if return_dict else (frames,)
+
+    def prepare_stream(
+        self,
+        image: PIL.Image.Image | np.ndarray | Tensor,
+        size: tuple[int, int],
+        steps: int,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | None = None,
+        color_match: float = 0.0,
+        reference_mode: ReferenceMode = "temporal",
+    ) -> StreamState:
+        """Encodes the portrait and returns the state of a stream before its first chunk."""
+        portrait = self.video_processor.preprocess(image, height=size[1], width=size[0])
+        portrait = portrait.to(self._execution_device, torch.float32)
+        scheduler = copy.deepcopy(self.scheduler)
+        set_steps(scheduler, steps, self._execution_device)
+        return StreamState(
+            portrait=portrait,
+            reference=temporal_reference(self.vae, portrait, self.layout, reference_mode),
+            continuity=continuity_reference(self.vae, still(portrait, self.layout.continuity_frames), self.layout),
+            scheduler=scheduler,
+            generator=generator,
+            guidance_scale=guidance_scale,
+            color_match=color_match,
+        )
+
+    @torch.no_grad()
+    def next_chunk(self, state: StreamState) -> Tensor:
+        """Generates the next chunk of a stream and moves its state on: new frames (1, 3, F, H, W) in [-1, 1]."""
+        span = speech_span(self.speech_encoder, self.layout)
+        segment = state.speech.cut(self.layout.window_start(state.chunk), self.layout, span)
+        speech = speech_windows(self.speech_encoder, segment[None].to(self._execution_device), self.layout)
+        batch, channels, _, height, width = state.reference.shape
+        noise = randn_tensor(
+            (batch, channels, self.layout.new_latents, height, width),
+            generator=state.generator,
+            device=self._execution_device,
+            dtype=torch.float32,
+        )
+        latents = denoise_chunk(
+            self.transformer,
+            state.scheduler,
+            noise,
+            state.continuity,
+            state.reference,
+            speech,
+            guidance_scale=state.guidance_scale,
+            generator=state.generator,
+        )
+        window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
+        frames = window[:, :, self.layout.continuity_frames :]
+        if state.color_match > 0:
+            frames = match_lab(frames, state.portrait, state.color_match)
+        state.continuity = continuity_reference(self.vae, frames, self.layout)
+        state.chunk += 1
+        return frames
+
+    @torch.no_grad()
+    def _chunks(
+        self, state: StreamState, source: Iterator[np.ndarray], callback: ChunkCallback | None
+    ) -> Iterator[np.ndarray]:
+        ended = False
+        while True:
+            ended = ended or self._listen(state, source)
+            frames = video_frame_count(state.speech.samples)
+            if ended and frames == 0:
+                raise ValueError("The speech is empty: give at least one sample at 16 kHz.")
+            keep = self.layout.kept_frames(state.chunk, frames) if ended else self.layout.new_frames
+            if keep == 0:
+                return
+            yield _as_uint8(self.next_chunk(state)[0, :, :keep])
+            if callback is not None:
+                callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
+
+    def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
+        """Takes sound until the next window is covered; True if the speech has ended before that."""
+        lookahead = speech_span(self.speech_encoder, self.layout)[1]
+        needed = (self.layout.window_start(state.chunk) + self.layout.window_frames + lookahead) * SAMPLES_PER_FRAME
+        while state.speech.samples < needed:
+            samples = next(source, None)
+            if samples is None:
+                return True
+            state.speech.append(torch.as_tensor(samples).flatten())
+        return False
+
+    def _chunk_total(self, speech: object) -> int | None:
+        if not isinstance(speech, (np.ndarray, Tensor)):
+            return None
+        return self.layout.chunk_count(video_frame_count(np.prod(speech.shape)))
+
+
+def _as_uint8(frames: Tensor) -> np.ndarray:
+    """(3, F, H, W) in [-1, 1] -> (F, H, W, 3)"""
+    return frames.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+
+
+def _as_output(frames: np.ndarray, output_type: str) -> np.ndarray | list[PIL.Image.Image] | Tensor:
+    if output_type == "pil":
+        return [PIL.Image.fromarray(frame) for frame in frames]
+    scaled = frames.astype(np.float32) / 255
+    return scaled if output_type == "np" else torch.from_numpy(scaled).permute(0, 3, 1, 2)

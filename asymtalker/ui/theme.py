@@ -1,0 +1,99 @@
+"""How the page looks: quiet surfaces, one accent colour, the same in the light and in the dark."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+_INK = gr.themes.Color(
+    name="ink",
+    c50="#f7f7f5",
+    c100="#efefec",
+    c200="#e2e2de",
+    c300="#cbcbc6",
+    c400="#9d9d98",
+    c500="#73736f",
+    c600="#565653",
+    c700="#3c3d3d",
+    c800="#26282a",
+    c900="#191b1d",
+    c950="#101214",
+)
+
+THEME = gr.themes.Base(
+    primary_hue=gr.themes.colors.teal,
+    secondary_hue=gr.themes.colors.teal,
+    neutral_hue=_INK,
+    radius_size=gr.themes.sizes.radius_lg,
+    font=[
+        gr.themes.LocalFont("IBM Plex Sans", weights=(400, 700)),
+        "system-ui",
+        "sans-serif",
+    ],  # served by the app itself
+).set(
+    body_background_fill="*neutral_50",
+    body_background_fill_dark="*neutral_950",
+    body_text_color="*neutral_900",
+    body_text_color_dark="*neutral_100",
+    body_text_color_subdued="*neutral_500",
+    body_text_color_subdued_dark="*neutral_400",
+    block_background_fill="white",
+    block_background_fill_dark="*neutral_900",
+    block_border_color="*neutral_200",
+    block_border_color_dark="*neutral_800",
+    block_border_width="1px",
+    block_shadow="0 1px 2px rgb(0 0 0 / 0.04)",
+    block_shadow_dark="none",
+    block_label_background_fill="white",
+    block_label_background_fill_dark="*neutral_900",
+    block_label_border_width="0",
+    block_label_border_width_dark="0",
+    block_label_text_color="*neutral_500",
+    block_label_text_color_dark="*neutral_400",
+    input_background_fill="*neutral_50",
+    input_background_fill_dark="*neutral_950",
+    button_large_radius="*radius_xl",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover_dark="*primary_500",
+    button_primary_text_color="white",
+    button_primary_text_color_dark="white",
+)
+
+CSS = """
+.gradio-container { max-width: 1120px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container > .main, .gradio-container main { padding-top: 28px !important; }
+
+.html-container, .prose { padding: 0 !important; }
+
+.masthead h1 { font-size: 30px; font-weight: 700; letter-spacing: -0.02em; margin: 0; line-height: 1.15; }
+.masthead p { color: var(--body-text-color-subdued); font-size: 16px; margin: 6px 0 4px; max-width: 62ch; }
+
+.when-full:not(:has(.full)) { display: none; }
+.block > label[data-testid="block-label"], .block-label { border: 0 !important; }
+.speech .upload-container .wrap { min-height: 130px; padding: 0; }
+
+.crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 64px; }
+.crop img { width: 64px; height: 64px; border-radius: 12px; flex: none; }
+.crop p { margin: 0; font-size: 14px; line-height: 1.4; color: var(--body-text-color-subdued); }
+.crop.trouble p { color: var(--error-text-color); }
+
+.figures { display: grid; grid-template-columns: 1fr 1.1fr 1fr 1.2fr; gap: 10px; margin: 0; }
+.figures div { background: var(--block-background-fill); border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); padding: 10px 12px; min-width: 0; }
+.figures dt { font-size: 12px; white-space: nowrap; color: var(--body-text-color-subdued); }
+.figures dd { margin: 2px 0 0; font-size: 17px; font-weight: 700; font-variant-numeric: tabular-nums;
+  letter-spacing: -0.01em; white-space: nowrap; }
+.figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
+
+.progress-level-inner { font: inherit; margin-bottom: 6px; }
+.progress-bar-wrap, .progress-bar { border-radius: 99px; }
+.wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
+
+.consent { font-size: 13px; line-height: 1.5; color: var(--body-text-color-subdued); }
+
+@media (max-width: 640px) {
+  .masthead h1 { font-size: 25px; }
+  .figures { grid-template-columns: repeat(2, 1fr); }
+}
+"""

@@ -1,0 +1,112 @@
+"""What several tests need: a checkpoint with the real classes at a tiny size, a portrait, a voice, the running app."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from asymtalker.generation import load_pipeline
+from tests.tiny import tiny_pipeline
+
+ROOT = Path(__file__).parents[1]
+SAMPLING_RATE = 16_000
+APP_MAX_SECONDS = 90
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """Folder of a checkpoint with random weights."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def pipeline(checkpoint):
+    return load_pipeline(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def portrait_file(tmp_path_factory):
+    """An image that is no face: for tests that turn the crop off."""
+    across, down = np.meshgrid(np.linspace(0, 255, 160), np.linspace(0, 255, 120))
+    path = tmp_path_factory.mktemp("portrait") / "portrait.png"
+    Image.fromarray(np.stack([across, down, 255 - across], axis=-1).astype(np.uint8)).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def speech_file(tmp_path_factory):
+    """1.3 s of sound: neither a whole number of frames nor of chunks."""
+    return write_speech(tmp_path_factory.mktemp("speech") / "speech.wav", 1.3)
+
+
+@pytest.fixture(scope="session")
+def long_speech_file(tmp_path_factory):
+    """As long as the app accepts: enough to be interrupted."""
+    return write_speech(tmp_path_factory.mktemp("speech") / "long.wav", APP_MAX_SECONDS)
+
+
+def write_speech(path, seconds):
+    """Syllable-like bursts of a buzz, 16 kHz mono."""
+    time_axis = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    syllables = np.clip(np.sin(2 * np.pi * 4 * time_axis), 0, 1)
+    buzz = sum(np.sin(2 * np.pi * 120 * harmonic * time_axis) / harmonic for harmonic in range(1, 12))
+    soundfile.write(path, 0.2 * syllables * buzz, SAMPLING_RATE)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def app_folder(tmp_path_factory):
+    """Where the running app keeps its temporary files."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app_url(checkpoint, app_folder):
+    """Address of `python app.py`, as a user starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "ASYMTALKER_CHECKPOINT": checkpoint,
+        "ASYMTALKER_MAX_SECONDS": str(APP_MAX_SECONDS),
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "TMPDIR": str(app_folder),
+    }
+    log = app_folder / "log.txt"
+    with open(log, "w") as output:
+        command = [sys.executable, "app.py"]
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=output, stderr=output)
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            wait_until(lambda: process.poll() is not None or answers(url), seconds=120)
+            assert process.poll() is None, log.read_text()
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds):
+    """Waits for `condition()`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(0.05)

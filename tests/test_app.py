@@ -1,0 +1,91 @@
+"""The running app through its API, and the README's way of calling it."""
+
+import re
+import time
+from pathlib import Path
+
+import av
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from tests.conftest import ROOT, wait_until, write_speech
+
+
+@pytest.fixture(scope="module")
+def client(app_url, tmp_path_factory):
+    return Client(app_url, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
+
+
+@pytest.fixture
+def inputs(portrait_file, speech_file):
+    return {"portrait": handle_file(portrait_file), "speech": handle_file(speech_file), "crop": False}
+
+
+def test_makes_a_video(client, inputs):
+    video, figures = client.predict(**inputs, seed=5, api_name="/generate")
+    with av.open(video) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 33
+    assert figures["seed"] == 5
+    assert figures["frames"] == 33
+    assert figures["frames_per_second"] > 0
+
+
+def test_draws_a_seed(client, inputs):
+    _, figures = client.predict(**inputs, api_name="/generate")
+    assert 0 <= figures["seed"] < 2**32
+
+
+def test_api_is_one_documented_action(client):
+    api = client.view_api(return_format="dict")
+    assert list(api["named_endpoints"]) == ["/generate"]
+    parameters = [parameter["parameter_name"] for parameter in api["named_endpoints"]["/generate"]["parameters"]]
+    assert parameters == ["portrait", "speech", "seed", "steps", "crop", "label"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"portrait": None}, "no portrait"),
+        ({"speech": None}, "no speech"),
+        ({"seed": -2}, "seed must be a whole number from 0 to 4294967295"),
+        ({"steps": 0}, "steps must be a whole number from 1 to 100"),
+        ({"crop": True}, "No face was found"),
+    ],
+)
+def test_unusable_input_is_explained(client, inputs, overrides, said):
+    with pytest.raises(AppError, match=said):
+        client.predict(**(inputs | overrides), api_name="/generate")
+
+
+def test_a_file_that_is_no_image_is_explained(client, inputs, tmp_path):
+    path = tmp_path / "portrait.png"
+    path.write_text("not an image")
+    with pytest.raises(AppError, match="not an image that can be read"):
+        client.predict(**(inputs | {"portrait": handle_file(path)}), api_name="/generate")
+
+
+def test_too_long_speech_names_the_limit(client, inputs, tmp_path):
+    speech = write_speech(tmp_path / "long.wav", 91)
+    with pytest.raises(AppError, match="90"):
+        client.predict(**(inputs | {"speech": handle_file(speech)}), api_name="/generate")
+
+
+def test_cancel_leaves_nothing_and_the_next_run_works(client, inputs, long_speech_file, app_folder):
+    job = client.submit(**(inputs | {"speech": handle_file(long_speech_file)}), api_name="/generate")
+    wait_until(lambda: job.outputs(), seconds=30)  # under way
+    assert list(app_folder.glob("asymtalker-*"))
+    cancelled = time.monotonic()
+    job.cancel()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
+    assert time.monotonic() - cancelled < 1.5
+    _, figures = client.predict(**inputs, api_name="/generate")
+    assert figures["frames"] == 33
+
+
+def test_readme_snippet(app_url, portrait_file, speech_file, tmp_path, monkeypatch, capsys):
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (snippet,) = [snippet for snippet in snippets if "gradio_client" in snippet]
+    monkeypatch.chdir(ROOT)
+    exec(snippet.replace("http://127.0.0.1:7860", app_url), {})
+    assert Path(capsys.readouterr().out.split()[0]).suffix == ".mp4"

@@ -1,0 +1,56 @@
+"""`python -m asymtalker generate`."""
+
+import subprocess
+import sys
+
+import pytest
+
+from asymtalker.__main__ import main
+
+
+@pytest.fixture
+def arguments(checkpoint, portrait_file, speech_file, tmp_path):
+    """Arguments that work; later ones override them."""
+    inputs = ["--image", portrait_file, "--audio", speech_file, "--output", str(tmp_path / "video.mp4")]
+    return ["generate", *inputs, "--checkpoint", checkpoint, "--no-crop", "--seed", "3"]
+
+
+def test_makes_the_file_and_says_how(arguments, tmp_path, capsys):
+    assert main(arguments) == 0
+    assert (tmp_path / "video.mp4").stat().st_size > 0
+    out, err = capsys.readouterr()
+    assert "33 frames" in out
+    assert "seed 3" in out
+    assert "33/33" in err  # the progress bar
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["--seed", "-1"], "seed must be"),
+        (["--steps", "0"], "steps must be"),
+        (["--color-match", "2"], "color_match must be"),
+        (["--checkpoint", "nothing"], "nothing"),
+        (["--image", "nothing.png"], "nothing.png"),
+        (["--audio", "nothing.wav"], "nothing.wav"),
+        (["--output", "/nowhere/video.mp4"], "/nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(arguments, overrides, named, tmp_path, capsys):
+    assert main([*arguments, *overrides]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert named in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_are_checked_before_the_checkpoint_is_loaded(arguments, capsys):
+    assert main([*arguments, "--checkpoint", "nothing", "--steps", "0"]) == 2
+    assert "steps" in capsys.readouterr().err
+
+
+def test_runs_as_a_module():
+    command = [sys.executable, "-m", "asymtalker", "generate", "--audio", "speech.wav"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "--image" in result.stderr

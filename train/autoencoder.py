@@ -1,0 +1,169 @@
+"""Stage 0: fits the linear patch autoencoder in closed form and writes a pipeline folder with fresh networks.
+
+    accelerate launch train/autoencoder.py --config train/configs/tiny/autoencoder.yaml
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import WindowLayout
+from asymtalker.conditioning import encode_window, speech_span, still
+from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
+from asymtalker.models.transformer import ContinuityPrior
+from train.config import DataSettings, parse_settings
+from train.data import Clip, WindowDataset, WindowLaw, split_clips, to_unit
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderSettings(DataSettings):
+    """Attributes:
+    output: folder for the pipeline.
+    latent_channels: components kept.
+    patch: side of a patch in pixels.
+    whitening: latents are divided by std^whitening, between 0 (components keep their scale) and 1 (all equal).
+    windows: windows that the covariance is estimated from.
+    window_frames, continuity_frames: the window.
+    shift: of the flow-matching schedule.
+    width, heads, layers, ffn_dim, audio_tokens, audio_hidden_dim: of the transformer.
+    """
+
+    output: str
+    latent_channels: int = 128
+    patch: int = 16
+    whitening: float = 0.5
+    windows: int = 1500
+    window_frames: int = 21
+    continuity_frames: int = 5
+    shift: float = 3.0
+    width: int = 256
+    heads: int = 4
+    layers: int = 8
+    ffn_dim: int = 1024
+    audio_tokens: int = 8
+    audio_hidden_dim: int = 256
+
+
+def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirror: bool = True) -> None:
+    """Sets mean, basis and latent statistics of an autoencoder to those of windows (B, 3, F, H, W) in [-1, 1].
+
+    Mirror images count as well: faces are about symmetric, and the basis should be.
+    """
+    dim = vae.mean.shape[0]
+    count, total, square = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
+    with torch.no_grad():
+        vae.mean.zero_()
+        for window in windows:
+            for frames in (window, window.flip(-1)) if mirror else (window,):
+                first = still(frames[:, :, 0], vae.config.scale_factor_temporal)
+                patches = vae._patchify(torch.cat([first, frames[:, :, 1:]], dim=2)).reshape(-1, dim)
+                count += len(patches)
+                total += patches.double().sum(0)
+                square += (patches.T @ patches).double()
+        mean = total / count
+        values, vectors = torch.linalg.eigh((square / count - torch.outer(mean, mean)).float())
+        values = values.flip(0)[: vae.config.latent_channels].clamp(min=0)
+        vae.mean.copy_(mean)
+        vae.basis.copy_(vectors.flip(1)[:, : vae.config.latent_channels])
+    scale = values.sqrt().clamp(min=1e-6) ** whitening
+    scale = scale * (values / scale**2).mean().sqrt()  # overall variance 1
+    vae.register_to_config(latents_mean=[0.0] * len(scale), latents_std=scale.tolist())
+    kept = values.sum() / (square.diagonal() / count - mean**2).sum()
+    logger.info("%d components keep %.2f %% of the variance", len(scale), 100 * kept)
+
+
+@torch.no_grad()
+def fit_prior(
+    prior: ContinuityPrior, vae: AutoencoderPatchKLT, encoder: LogMelSpeechEncoder, batches: list[dict],
+    layout: WindowLayout,
+) -> None:
+    """Fits gain and deviation of the prior by least squares on windows of `train.data.WindowDataset`."""
+    known, wanted = [], []
+    last = layout.continuity_latents - 1
+    for batch in batches:
+        frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
+        window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
+        known.append(window.continuity[:, :, last] - window.reference[:, :, last])
+        wanted.append(window.latents - window.reference[:, :, layout.continuity_latents :])
+    moved, target = torch.cat(known).unsqueeze(2), torch.cat(wanted)  # b c 1 h w, b c n h w
+    gain = (moved * target).sum((0, 3, 4)) / moved.square().sum((0, 3, 4)).clamp(min=1e-9)
+    rest = (target - gain[None, :, :, None, None] * moved).square().mean((0, 3, 4))
+    prior.gain[layout.continuity_latents :] = gain.T
+    prior.deviation[layout.continuity_latents :] = rest.sqrt().T.clamp(min=1e-3)
+    logger.info(
+        "the reference leaves %.3f of a latent's variance open, with κ %.3f", target.square().mean(), rest.mean()
+    )
+
+
+def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> float:
+    """Mean PSNR in dB of decoded windows, frames in [0, 1]."""
+    errors = [
+        ((vae(window).sample - window) / 2).square().mean((1, 2, 3, 4)).clamp(min=1e-10) for window in windows
+    ]
+    return float((-10 * torch.cat(errors).log10()).mean())
+
+
+def main(argv: list[str] | None = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    settings = parse_settings(AutoencoderSettings, __doc__, argv)
+    clips, held_out = split_clips(settings)
+    torch.manual_seed(settings.seed)
+    layout = WindowLayout(settings.window_frames, settings.continuity_frames, temporal_ratio=4)
+    vae = AutoencoderPatchKLT(
+        latent_channels=settings.latent_channels, scale_factor_spatial=settings.patch, scale_factor_temporal=4
+    )
+    encoder = LogMelSpeechEncoder()
+    span = speech_span(encoder, layout)
+    batches = _batches(clips, layout, span, settings)
+    fit(vae, [to_unit(batch["window"]) for batch in batches], settings.whitening)
+    for name, part in (("training", clips), ("held-out", held_out)):
+        if part:
+            windows = [to_unit(batch["window"]) for batch in _batches(part, layout, span, settings, count=64)]
+            logger.info("%s clips: %.2f dB", name, reconstruction_psnr(vae, windows))
+    transformer = AsymTalkerTransformer3DModel(
+        patch_size=(1, 1, 1),
+        num_attention_heads=settings.heads,
+        attention_head_dim=settings.width // settings.heads,
+        in_channels=2 * settings.latent_channels,
+        out_channels=settings.latent_channels,
+        speech_layers=encoder.layers,
+        speech_dim=encoder.feature_dim,
+        audio_tokens=settings.audio_tokens,
+        audio_hidden_dim=settings.audio_hidden_dim,
+        ffn_dim=settings.ffn_dim,
+        num_layers=settings.layers,
+        sample_size=(settings.size // settings.patch,) * 2,
+        prior_latents=(layout.latent_frames, layout.continuity_latents),
+    )
+    fit_prior(transformer.prior, vae, encoder, batches, layout)
+    pipeline = AsymTalkerPipeline(
+        transformer=transformer,
+        vae=vae,
+        speech_encoder=encoder,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=settings.shift),
+        window_frames=settings.window_frames,
+        continuity_frames=settings.continuity_frames,
+        num_inference_steps=20,
+    )
+    pipeline.save_pretrained(settings.output)
+    logger.info("%.1f M parameters, saved to %s", transformer.num_parameters() / 1e6, settings.output)
+
+
+def _batches(
+    clips: list[Clip], layout: WindowLayout, span: tuple[int, int], settings: AutoencoderSettings,
+    count: int | None = None, batch_size: int = 8,
+) -> list[dict]:
+    dataset = WindowDataset(clips, layout, span, settings.size, WindowLaw(cold_start=0.0), settings.seed)
+    loader = iter(torch.utils.data.DataLoader(dataset, batch_size=batch_size))
+    return [next(loader) for _ in range(int(np.ceil((count or settings.windows) / batch_size)))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""What the teacher's and the student's training loops share: limits, schedule, saving and resuming."""
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers import ModelMixin
+from diffusers.models.attention_dispatch import AttentionBackendName
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from asymtalker import AsymTalkerPipeline
+from train.config import RunSettings
+
+logger = logging.getLogger(__name__)
+
+FINAL_RATE = 0.02
+
+
+class Run:
+    """One stage of training: knows how far it is, saves it whole, and resumes where it stopped."""
+
+    def __init__(self, accelerator: Accelerator, settings: RunSettings) -> None:
+        self.step = 0
+        self._accelerator, self._settings = accelerator, settings
+        self._output = Path(settings.output)
+        self._earlier_seconds = 0.0
+        self._begin = self._saved = time.monotonic()
+        self._sums: dict[str, list[float]] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training, over all resumed runs."""
+        return self._earlier_seconds + time.monotonic() - self._begin
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, by steps or by time, whichever is further; alike on all processes."""
+        done = self.step / self._settings.max_steps
+        if self._settings.max_minutes is not None:
+            elapsed = torch.tensor(self.seconds, device=self._accelerator.device)
+            elapsed = self._accelerator.reduce(elapsed, reduction="mean").item()
+            done = max(done, elapsed / (60 * self._settings.max_minutes))
+        return min(done, 1.0)
+
+    def learning_rate(self, base: float) -> float:
+        """Linear warm-up, then a cosine down to a fiftieth."""
+        warmup = min(1.0, (self.step + 1) / max(1, self._settings.warmup_steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
+        return base * warmup * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+    def log(self, **values: float | Tensor) -> None:
+        """Collects figures of a step; their means are logged every `log_steps` steps."""
+        for name, value in values.items():
+            self._sums.setdefault(name, []).append(float(value))
+        if self.step % self._settings.log_steps:
+            return
+        means = {name: sum(figures) / len(figures) for name, figures in self._sums.items()}
+        self._sums.clear()
+        self._accelerator.log(means, step=self.step)
+        if self._accelerator.is_main_process:
+            line = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+            logger.info("step %d  %.1f min  %s", self.step, self.seconds / 60, line)
+            with open(self._output / "log.jsonl", "a") as file:
+                file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
+
+    def due(self) -> bool:
+        """Whether it is time to save."""
+        return time.monotonic() - self._saved > 60 * self._settings.save_minutes
+
+    def save(self, pipeline: AsymTalkerPipeline, ema: EMAModel) -> None:
+        """Saves the state to resume from, and the averaged weights as a pipeline folder."""
+        self._accelerator.save_state(str(self._output / "state.new"))
+        if self._accelerator.is_main_process:
+            state = {"step": self.step, "seconds": self.seconds}
+            (self._output / "state.new" / "run.json").write_text(json.dumps(state))
+            torch.save(ema.state_dict(), self._output / "state.new" / "ema.pt")
+            _replace_folder(self._output / "state.new", self._output / "state")
+            save_averaged(pipeline, ema, self._output / "pipeline")
+        self._accelerator.wait_for_everyone()
+        self._saved = time.monotonic()
+
+    def resume(self, ema: EMAModel) -> None:
+        """Takes up the last saved state, if there is one."""
+        state = self._output / "state"
+        if not (state / "run.json").exists():
+            return
+        self._accelerator.load_state(str(state))
+        saved = json.loads((state / "run.json").read_text())
+        self.step, self._earlier_seconds = saved["step"], saved["seconds"]
+        self._begin = time.monotonic()
+        ema.load_state_dict(torch.load(state / "ema.pt", map_location=self._accelerator.device, weights_only=True))
+        logger.info("resumed at step %d, after %.1f min", self.step, self._earlier_seconds / 60)
+
+
+def start(settings: RunSettings, seed: int) -> Accelerator:
+    """Starts accelerate with logging and seeds; every process draws its own noise."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    set_seed(seed, device_specific=True)
+    Path(settings.output).mkdir(parents=True, exist_ok=True)
+    return accelerator
+
+
+def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: torch.device) -> ModelMixin:
+    """Chooses kernels: on a CPU, plain cross-attention is several times faster than the fused one (few tokens)."""
+    transformer.to(device=device, dtype=torch.float32)
+    if device.type == "cpu":
+        for block in transformer.blocks:
+            block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH
+    if settings.compile:
+        transformer.compile_repeated_blocks()
+    return transformer
+
+
+def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path) -> None:
+    """Writes the pipeline with averaged weights, beside and then renamed."""
+    parameters = list(pipeline.transformer.parameters())
+    ema.store(parameters)
+    ema.copy_to(parameters)
+    beside = folder.with_name(folder.name + ".new")
+    pipeline.save_pretrained(beside)
+    ema.restore(parameters)
+    _replace_folder(beside, folder)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def endless(loader: torch.utils.data.DataLoader) -> Iterator[dict[str, Tensor]]:
+    while True:
+        yield from loader
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """Renames a finished folder over an older one; a kill leaves one of them whole."""
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    source.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

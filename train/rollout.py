@@ -1,0 +1,153 @@
+"""Rollouts of the student in training: what it generated so far is what it is conditioned on next.
+
+A pool holds as many streams as a batch has samples. Every iteration generates one chunk of each, so depth costs
+nothing: a stream is advanced window by window until its clip ends, then another clip takes its place.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.conditioning import (
+    ReferenceMode,
+    Window,
+    continuity_reference,
+    decode_latents,
+    encode_window,
+    speech_span,
+)
+from train.data import Clip, ClipStream, mouth_weights, to_unit
+
+
+@dataclass
+class RolloutBatch:
+    """One chunk of every stream of a pool.
+
+    Attributes:
+        window: the real clips' windows, with κ_gt.
+        generated_continuity: κ_gen, the end of what the student generated before (B, C, K, h, w).
+        mouth: (B, H, W), 1 where the mouth is.
+        depth: chunks generated before this one, per stream.
+    """
+
+    window: Window
+    generated_continuity: Tensor
+    mouth: Tensor
+    depth: list[int]
+
+
+@dataclass
+class Motion:
+    """How the generated chunks move, means over the batch.
+
+    Attributes:
+        seam_ratio: frame difference at the window boundary over that inside windows.
+        motion_ratio: frame difference inside generated windows over that of the real clips.
+        drift: distance of the mean colour from the real clips', frames in [-1, 1].
+    """
+
+    seam_ratio: float
+    motion_ratio: float
+    drift: float
+
+
+class RolloutPool:
+    """Persistent rollouts.
+
+    Args:
+        clips: real clips; those shorter than one chunk are left out.
+        pipeline: gives layout, autoencoder and speech encoder.
+        batch_size: streams.
+        size: side of the frames.
+        max_chunks: chunks after which a stream is replaced even if its clip goes on.
+        warm_start: probability that a stream starts inside its clip, from the real κ, not cold from the portrait.
+        seed: of the choice of clips and starts.
+    """
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        pipeline: AsymTalkerPipeline,
+        batch_size: int,
+        size: int,
+        max_chunks: int,
+        warm_start: float,
+        seed: int,
+        reference_mode: ReferenceMode = "temporal",
+    ) -> None:
+        self._clips = [clip for clip in clips if len(clip.frames) > pipeline.layout.new_frames]
+        if not self._clips:
+            raise ValueError(f"No clip is longer than a chunk of {pipeline.layout.new_frames} frames.")
+        self._pipeline, self._size, self._max_chunks = pipeline, size, max_chunks
+        self._warm_start, self._mode = warm_start, reference_mode
+        self._rng = np.random.default_rng(seed)
+        self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
+        self._streams: list[ClipStream | None] = [None] * batch_size
+        self._chunk, self._depth, self._limit = ([0] * batch_size for _ in range(3))
+        self._continuity: list[Tensor | None] = [None] * batch_size
+        self._frames: Tensor | None = None
+
+    def next(self) -> RolloutBatch:
+        """The next chunk of every stream; streams that ended are replaced."""
+        for index, stream in enumerate(self._streams):
+            if stream is None or self._depth[index] >= self._limit[index] or self._chunk[index] >= stream.chunks:
+                self._replace(index, fresh=stream is None)
+        device = self._pipeline.device
+        rows = [stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)]
+        self._frames = to_unit(torch.stack([row["window"] for row in rows]).to(device))
+        window = encode_window(
+            self._pipeline.vae,
+            self._pipeline.speech_encoder,
+            self._frames,
+            to_unit(torch.stack([stream.portrait() for stream in self._streams]).to(device)),
+            torch.stack([row["segment"] for row in rows]).to(device),
+            self._pipeline.layout,
+            self._mode,
+        )
+        generated = [
+            real if made is None else made for real, made in zip(window.continuity, self._continuity, strict=True)
+        ]
+        mouth = torch.stack([stream.mouth() for stream in self._streams]).to(device)
+        return RolloutBatch(window, torch.stack(generated), mouth, list(self._depth))
+
+    def advance(self, batch: RolloutBatch, latents: Tensor) -> Motion:
+        """Takes the student's finished chunks (B, C, N, h, w) and makes the next κ_gen of them."""
+        layout = self._pipeline.layout
+        made = decode_latents(self._pipeline.vae, torch.cat([batch.generated_continuity, latents], dim=2))
+        self._continuity = list(continuity_reference(self._pipeline.vae, made, layout))
+        self._chunk = [chunk + 1 for chunk in self._chunk]
+        self._depth = [depth + 1 for depth in self._depth]
+        return measure_motion(made, self._frames, layout.continuity_frames)
+
+    def weights(self, batch: RolloutBatch, mouth_weight: float) -> Tensor:
+        """Loss weights over the latents, see `train.data.mouth_weights`."""
+        return mouth_weights(batch.mouth, batch.window.latents.shape[-2:], mouth_weight)
+
+    def _replace(self, index: int, fresh: bool) -> None:
+        clip = self._clips[self._rng.integers(len(self._clips))]
+        first = int(self._rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
+        if self._rng.random() < 0.5:
+            first = min(first, int(self._rng.integers(0, 25)))  # most of the clip ahead: a deep rollout
+        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, self._rng)
+        warm = self._rng.random() < self._warm_start
+        self._streams[index] = stream
+        self._chunk[index] = int(self._rng.integers(0, stream.chunks)) if warm else 0
+        # The first streams end at random depths, so that the pool always holds shallow and deep ones.
+        self._limit[index] = int(self._rng.integers(1, self._max_chunks + 1)) if fresh else self._max_chunks
+        self._depth[index] = 0
+        self._continuity[index] = None
+
+
+def measure_motion(made: Tensor, real: Tensor, continuity_frames: int) -> Motion:
+    """Compares generated windows (B, 3, F, H, W) with the real ones of the same time."""
+    changes, truth = ((frames[:, :, 1:] - frames[:, :, :-1]).abs().mean((0, 1, 3, 4)) for frames in (made, real))
+    seam, inside, real_inside = changes[continuity_frames - 1], changes[continuity_frames:], truth[continuity_frames:]
+    colour = (made - real).mean((2, 3, 4)).norm(dim=1).mean()
+    return Motion(
+        seam_ratio=float(seam / inside.mean().clamp(min=1e-6)),
+        motion_ratio=float(inside.mean() / real_inside.mean().clamp(min=1e-6)),
+        drift=float(colour),
+    )
