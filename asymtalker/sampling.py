@@ -44,19 +44,22 @@ def predict_flow(
     Returns:
         (B, C, N, h, w) in float32.
     """
+    conditional = predict(transformer, latents, sigma, continuity, reference, speech)[0]
+    if guidance_scale == 1:
+        return conditional
+    unconditional = predict(transformer, latents, sigma, continuity, reference, null_speech(speech))[0]
+    return unconditional + guidance_scale * (conditional - unconditional)
+
+
+def predict(
+    transformer: ModelMixin, latents: Tensor, sigma: Tensor, continuity: Tensor, reference: Tensor, speech: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """One evaluation of the network: the flow of the new latents in float32, and their displacements if it has any."""
     dtype = getattr(transformer, "module", transformer).dtype  # a distributed wrapper has no dtype
     window = torch.cat([continuity.to(latents.dtype), latents], dim=2)
     inputs = torch.cat([window, reference.to(latents.dtype)], dim=1).to(dtype)
-
-    def flow(condition: Tensor) -> Tensor:
-        sample = transformer(inputs, sigma * 1000, condition.to(dtype), return_dict=False)[0]
-        return sample[:, :, continuity.shape[2] :].float()
-
-    conditional = flow(speech)
-    if guidance_scale == 1:
-        return conditional
-    unconditional = flow(null_speech(speech))
-    return unconditional + guidance_scale * (conditional - unconditional)
+    sample, displacement = transformer(inputs, sigma * 1000, speech.to(dtype), return_dict=False)
+    return sample[:, :, continuity.shape[2] :].float(), displacement
 
 
 def denoise_chunk(

@@ -15,7 +15,7 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import encode_window, speech_span, still
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
-from asymtalker.models.transformer import ContinuityPrior
+from asymtalker.models.motion import MotionPrior, warp
 from train.config import DataSettings, parse_settings
 from train.data import Clip, WindowDataset, WindowLaw, split_clips, to_unit
 
@@ -63,7 +63,7 @@ def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirro
         for window in windows:
             for frames in (window, window.flip(-1)) if mirror else (window,):
                 first = still(frames[:, :, 0], vae.config.scale_factor_temporal)
-                patches = vae._patchify(torch.cat([first, frames[:, :, 1:]], dim=2)).reshape(-1, dim)
+                patches = vae._patches(torch.cat([first, frames[:, :, 1:]], dim=2)).reshape(-1, dim)
                 count += len(patches)
                 total += patches.double().sum(0)
                 square += (patches.T @ patches).double()
@@ -81,25 +81,24 @@ def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirro
 
 @torch.no_grad()
 def fit_prior(
-    prior: ContinuityPrior, vae: AutoencoderPatchKLT, encoder: LogMelSpeechEncoder, batches: list[dict],
+    motion: MotionPrior, vae: AutoencoderPatchKLT, encoder: LogMelSpeechEncoder, batches: list[dict],
     layout: WindowLayout,
 ) -> None:
-    """Fits gain and deviation of the prior by least squares on windows of `train.data.WindowDataset`."""
-    known, wanted = [], []
-    last = layout.continuity_latents - 1
+    """Gives the motion prior the autoencoder's basis, and measures what holding still leaves open."""
+    motion.adopt(vae)
+    static, held = [], []
     for batch in batches:
         frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
-        known.append(window.continuity[:, :, last] - window.reference[:, :, last])
-        wanted.append(window.latents - window.reference[:, :, layout.continuity_latents :])
-    moved, target = torch.cat(known).unsqueeze(2), torch.cat(wanted)  # b c 1 h w, b c n h w
-    gain = (moved * target).sum((0, 3, 4)) / moved.square().sum((0, 3, 4)).clamp(min=1e-9)
-    rest = (target - gain[None, :, :, None, None] * moved).square().mean((0, 3, 4))
-    prior.gain[layout.continuity_latents :] = gain.T
-    prior.deviation[layout.continuity_latents :] = rest.sqrt().T.clamp(min=1e-3)
-    logger.info(
-        "the reference leaves %.3f of a latent's variance open, with κ %.3f", target.square().mean(), rest.mean()
-    )
+        noise_free = torch.cat([window.continuity, window.latents], dim=2)
+        image, start, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
+        held_image = warp(image, start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
+        held.append((window.latents - motion.project(held_image)).square().mean((0, 3, 4)))
+        static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
+    rest = torch.stack(held).mean(0)  # c n
+    motion.deviation[layout.continuity_latents :] = rest.sqrt().T.clamp(min=1e-3)
+    logger.info("of a latent's variance the portrait leaves %.3f open, held where κ is %.3f",
+                torch.stack(static).mean(), rest.mean())
 
 
 def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> float:
@@ -140,9 +139,10 @@ def main(argv: list[str] | None = None) -> None:
         ffn_dim=settings.ffn_dim,
         num_layers=settings.layers,
         sample_size=(settings.size // settings.patch,) * 2,
-        prior_latents=(layout.latent_frames, layout.continuity_latents),
+        motion_prior=(layout.latent_frames, layout.continuity_latents),
+        spatial_ratio=settings.patch,
     )
-    fit_prior(transformer.prior, vae, encoder, batches, layout)
+    fit_prior(transformer.motion, vae, encoder, batches, layout)
     pipeline = AsymTalkerPipeline(
         transformer=transformer,
         vae=vae,

@@ -249,7 +249,7 @@ class WindowDataset(torch.utils.data.IterableDataset):
 
 def to_unit(frames: Tensor) -> Tensor:
     """uint8 (B, F, H, W, 3) or (B, H, W, 3) to [-1, 1] with channels first: (B, 3, F, H, W) or (B, 3, H, W)."""
-    return frames.float().div(127.5).sub(1).movedim(-1, 1)
+    return frames.movedim(-1, 1).contiguous().float().div_(127.5).sub_(1)  # contiguous: what follows is faster so
 
 
 def mouth_weights(mouth: Tensor, latent_size: tuple[int, int], weight: float) -> Tensor:

@@ -55,6 +55,11 @@ def flow_loss(flow: Tensor, target: Tensor, sample_weight: Tensor, latent_weight
     return (error.flatten(1).mean(1) * sample_weight).mean()
 
 
+def displacement_loss(displacement: Tensor, target: Tensor, cell_weight: Tensor | float = 1.0) -> Tensor:
+    """Huber loss in pixels between displacements (B, 2, F, y, x): linear where optical flow may have gone astray."""
+    return (F.huber_loss(displacement, target, reduction="none") * cell_weight).mean()
+
+
 def matching_gradient(sample: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     """g = (fake − real) / max(mean|x̂ − real|, 1e-3), normalised per sample over all its new latents."""
     normalizer = (sample - real).abs().flatten(1).mean(1).clamp(min=NORMALIZER_FLOOR)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode, encode_window, null_speech, speech_span
-from asymtalker.sampling import predict_flow
+from asymtalker.models.motion import measure_displacement
+from asymtalker.sampling import predict
 from train.config import DataSettings, RunSettings, parse_settings
 from train.data import WindowDataset, WindowLaw, mouth_weights, split_clips, to_unit
 from train.loop import Run, endless, prepare_transformer, set_learning_rate, start
-from train.losses import add_noise, draw_sigma, flow_loss, flow_target
+from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class TeacherSettings(DataSettings, RunSettings):
     learning_rate, weight_decay, beta2: of AdamW.
     cold_start, reference_reach: see `train.data.WindowLaw`.
     speech_dropout: probability of training without speech, for guidance.
+    displacement_weight: of the displacement loss, where the network has a motion prior.
     mouth_weight: how much more the mouth counts in the loss.
     pure_noise: probability of σ = 1.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
@@ -41,6 +43,7 @@ class TeacherSettings(DataSettings, RunSettings):
     reference_reach: int = 75
     jitter: bool = True
     speech_dropout: float = 0.1
+    displacement_weight: float = 0.5
     mouth_weight: float = 5.0
     pure_noise: float = 0.2
     reference_mode: ReferenceMode = "temporal"
@@ -48,14 +51,15 @@ class TeacherSettings(DataSettings, RunSettings):
 
 def teacher_loss(
     transformer: torch.nn.Module, pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: TeacherSettings
-) -> Tensor:
-    """Flow-matching loss of one batch of `train.data.WindowDataset`."""
+) -> dict[str, Tensor]:
+    """The losses of one batch of `train.data.WindowDataset`: their sum `loss`, and its parts."""
     with torch.no_grad():
+        frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(
             pipeline.vae,
             pipeline.speech_encoder,
-            to_unit(batch["window"]),
-            to_unit(batch["portrait"]),
+            frames,
+            portrait,
             batch["segment"],
             pipeline.layout,
             settings.reference_mode,
@@ -66,13 +70,16 @@ def teacher_loss(
         sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
         noise = torch.randn_like(window.latents)
         noisy = add_noise(window.latents, noise, sigma)
-    flow = predict_flow(transformer, noisy, sigma, window.continuity, window.reference, speech)
-    return flow_loss(
-        flow,
-        flow_target(window.latents, noise),
-        pipeline.transformer.sigma_weight(sigma),
-        mouth_weights(batch["mouth"], window.latents.shape[-2:], settings.mouth_weight),
-    )
+    flow, displacement = predict(transformer, noisy, sigma, window.continuity, window.reference, speech)
+    weight = mouth_weights(batch["mouth"], flow.shape[-2:], settings.mouth_weight)
+    sample_weight = pipeline.transformer.sigma_weight(sigma)
+    losses = {"flow": flow_loss(flow, flow_target(window.latents, noise), sample_weight, weight)}
+    if displacement is not None:
+        target = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :: 2])
+        weight = mouth_weights(batch["mouth"], target.shape[-2:], settings.mouth_weight)
+        loss = displacement_loss(displacement[:, :, ::2], target, weight)  # every other frame: optical flow takes time
+        losses["displacement"] = settings.displacement_weight * loss
+    return {"loss": sum(losses.values()), **losses}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -109,14 +116,14 @@ def main(argv: list[str] | None = None) -> None:
         set_learning_rate(optimizer, rate)
         batch = {name: values.to(accelerator.device, non_blocking=True) for name, values in batch.items()}
         with accelerator.autocast():
-            loss = teacher_loss(transformer, pipeline, batch, settings)
-        accelerator.backward(loss)
+            losses = teacher_loss(transformer, pipeline, batch, settings)
+        accelerator.backward(losses["loss"])
         norm = accelerator.clip_grad_norm_(transformer.parameters(), settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
         ema.step(pipeline.transformer.parameters())
         run.step += 1
-        run.log(loss=loss.detach(), gradient=norm, rate=rate)
+        run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
         if run.due():
             run.save(pipeline, ema)
     run.save(pipeline, ema)

@@ -65,29 +65,32 @@ class AutoencoderPatchKLT(ModelMixin, ConfigMixin):
         if (x.shape[2] - 1) % r:
             raise ValueError(f"The number of frames must be 1 plus a multiple of {r}, not {x.shape[2]}.")
         x = torch.cat([x[:, :, :1].expand(-1, -1, r, -1, -1), x[:, :, 1:]], dim=2)
-        latents = (self._patchify(x) - self.mean) @ self.basis
+        latents = (self._patches(x) - self.mean) @ self.basis
         posterior = PointDistribution(latents.permute(0, 4, 1, 2, 3).contiguous())  # b t h w c -> b c t h w
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Decodes latents (B, C, 1 + m, h, w) to frames (B, 3, 1 + r·m, p·h, p·w), clamped to [-1, 1]."""
         patches = z.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean
-        frames = self._unpatchify(patches)[:, :, self.config.scale_factor_temporal - 1 :].clamp(-1, 1)
+        frames = unpatchify(patches, self.config.scale_factor_temporal, self.config.scale_factor_spatial)[:, :, self.config.scale_factor_temporal - 1 :].clamp(-1, 1)
         return DecoderOutput(sample=frames) if return_dict else (frames,)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        return patchify(x, self.config.scale_factor_temporal, self.config.scale_factor_spatial)
 
     def forward(self, sample: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         return self.decode(self.encode(sample).latent_dist.mode(), return_dict=return_dict)
 
-    def _patchify(self, x: Tensor) -> Tensor:
-        """(b, c, t·r, h·p, w·p) -> (b, t, h, w, c·r·p·p)"""
-        r, p = self.config.scale_factor_temporal, self.config.scale_factor_spatial
-        b, c, f, height, width = x.shape
-        x = x.reshape(b, c, f // r, r, height // p, p, width // p, p)
-        return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
 
-    def _unpatchify(self, patches: Tensor) -> Tensor:
-        """(b, t, h, w, c·r·p·p) -> (b, c, t·r, h·p, w·p)"""
-        r, p = self.config.scale_factor_temporal, self.config.scale_factor_spatial
-        x = patches.unflatten(4, (self.config.in_channels, r, p, p))
-        x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
-        return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+def patchify(frames: Tensor, length: int, side: int) -> Tensor:
+    """Cuts (B, C, length·t, side·h, side·w) into space-time patches (B, t, h, w, C·length·side²)."""
+    b, c, f, height, width = frames.shape
+    x = frames.reshape(b, c, f // length, length, height // side, side, width // side, side)
+    return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
+
+
+def unpatchify(patches: Tensor, length: int, side: int) -> Tensor:
+    """Puts space-time patches (B, t, h, w, C·length·side²) together: (B, C, length·t, side·h, side·w)."""
+    x = patches.unflatten(4, (-1, length, side, side))
+    x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
+    return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)

@@ -1,5 +1,6 @@
 """The denoising network: Wan 2.1's transformer, with audio in the place of text."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from diffusers.loaders import PeftAdapterMixin
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.cache_utils import CacheMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor, WanRotaryPosEmbed, WanTransformerBlock
+from diffusers.utils import BaseOutput
 from torch import Tensor, nn
+
+from asymtalker.models.motion import MotionPrior
 
 SPEECH_WINDOW = 5
 """Speech feature frames around a video frame: ±2."""
@@ -84,51 +87,15 @@ class AudioProjection(nn.Module):
         return self.norm(hidden.unflatten(2, (self.tokens, -1)))
 
 
-class ContinuityPrior(nn.Module):
-    """A linear guess of a window from what is known of it, fitted in closed form; the network predicts the rest.
-
-    `x̂ = z_ref + β·(κ_last − z_ref)`: the person stays where the last carried latent frame shows them and returns towards
-    the reference, per channel and latent frame. As β < 1, what a chunk gets wrong fades from chunk to chunk. With `s` the
-    deviation of x₀ from this guess and `u = x_σ − (1−σ)·x̂`, the best linear estimate of the flow is `−x̂ + k·u` with
-    `k = (σ − (1−σ)·s²) / D`, `D = (1−σ)²·s² + σ²`, and deviates by `s/√D` (preconditioning as in EDM, arXiv 2206.00364). A
-    decision of this project, for networks too small to carry noise and identity through their width.
-
-    Args:
-        latent_frames: latent frames of a window, `1 + m`.
-        continuity_latents: latent frames of κ, `K`.
-        channels: channels of a latent.
+@dataclass
+class AsymTalkerTransformerOutput(BaseOutput):
+    """Attributes:
+    sample: the flow (B, C, 1 + m, h, w).
+    displacement: where the new frames look in the portrait, (B, 2, r·N, H/4, W/4) in pixels, with a motion prior.
     """
 
-    def __init__(self, latent_frames: int, continuity_latents: int, channels: int) -> None:
-        super().__init__()
-        self.continuity_latents = continuity_latents
-        self.gain = nn.Parameter(torch.zeros(latent_frames, channels), requires_grad=False)  # β
-        self.deviation = nn.Parameter(torch.ones(latent_frames, channels), requires_grad=False)  # s
-
-    def guess(self, window: Tensor, reference: Tensor) -> Tensor:
-        """x̂ for a window whose first K latent frames are κ, (B, C, 1 + m, h, w), in float32."""
-        last = slice(self.continuity_latents - 1, self.continuity_latents)
-        moved = window[:, :, last].float() - reference[:, :, last].float()
-        return reference.float() + _per_latent(self.gain) * moved
-
-    def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
-        """The flow, given the network's unit-scale residual; sigma (B,)."""
-        sigma = sigma.float().view(-1, 1, 1, 1, 1)
-        variance = _per_latent(self.deviation) ** 2
-        spread = (1 - sigma) ** 2 * variance + sigma**2
-        gain = (sigma - (1 - sigma) * variance) / spread
-        return gain * (window.float() - (1 - sigma) * guess) - guess + (variance / spread).sqrt() * residual.float()
-
-    def unexplained(self, sigma: Tensor) -> Tensor:
-        """Mean variance of the new latents' flow that the guess leaves to the network, (B,)."""
-        variance = self.deviation[self.continuity_latents :].float() ** 2
-        sigma = sigma.float().view(-1, 1, 1)
-        return (variance / ((1 - sigma) ** 2 * variance + sigma**2)).mean((1, 2))
-
-
-def _per_latent(values: Tensor) -> Tensor:
-    """(t, c) -> (1, c, t, 1, 1)"""
-    return values.float().T[None, :, :, None, None]
+    sample: Tensor
+    displacement: Tensor | None = None
 
 
 class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
@@ -137,8 +104,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
     Blocks, rotary embedding and parameter names are those of diffusers' WanTransformer3DModel; text is replaced by
     audio tokens, to which each latent frame attends on its own.
 
-    With `prior_latents` set, the network predicts only what a linear guess from reference and κ leaves open
-    (`ContinuityPrior`) and sees that guess as well; without it the model is the published one.
+    With `motion_prior` set, the network displaces the portrait and paints the rest (`asymtalker.models.motion`); without
+    it the model is the published one.
 
     Args:
         patch_size: latent patch (t, h, w) per token.
@@ -151,13 +118,14 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         audio_hidden_dim: width of the audio projection.
         temporal_ratio: video frames per latent frame after the first.
         sample_size: latent (height, width) that the checkpoint was trained at.
-        prior_latents: (latent frames of a window, latent frames of κ) of a `ContinuityPrior`, or None for none.
+        motion_prior: (latent frames of a window, latent frames of κ) of a `MotionPrior` for AutoencoderPatchKLT.
+        spatial_ratio: pixels per latent pixel; only the motion prior needs it.
     """
 
     _supports_gradient_checkpointing = True
     _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]
     _no_split_modules = ["WanTransformerBlock"]
-    _keep_in_fp32_modules = ["rope", "time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "prior.gain", "prior.deviation"]
+    _keep_in_fp32_modules = ["rope", "time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "motion.scale", "motion.deviation"]
     _repeated_blocks = ["WanTransformerBlock"]
 
     @register_to_config
@@ -180,7 +148,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         eps: float = 1e-6,
         rope_max_seq_len: int = 1024,
         sample_size: tuple[int, int] = (64, 64),
-        prior_latents: tuple[int, int] | None = None,
+        motion_prior: tuple[int, int] | None = None,
+        spatial_ratio: int = 16,
     ) -> None:
         super().__init__()
         if in_channels != 2 * out_channels:
@@ -188,10 +157,9 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         dim = num_attention_heads * attention_head_dim
         self.rope = WanRotaryPosEmbed(attention_head_dim, patch_size, rope_max_seq_len)
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
-        self.prior = None
-        if prior_latents is not None:
-            self.prior = ContinuityPrior(*prior_latents, out_channels)
-            self.prior_embedding = nn.Conv3d(out_channels, dim, kernel_size=patch_size, stride=patch_size, bias=False)
+        self.motion = None
+        if motion_prior is not None:
+            self.motion = MotionPrior(dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio)
         self.condition_embedder = TimeEmbedding(dim, freq_dim)
         self.audio_proj = AudioProjection(
             speech_layers * speech_dim, dim, temporal_ratio, audio_tokens, audio_hidden_dim
@@ -209,7 +177,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
     def forward(
         self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = True
-    ) -> Transformer2DModelOutput | tuple[Tensor]:
+    ) -> AsymTalkerTransformerOutput | tuple[Tensor, Tensor | None]:
         """Predicts the flow of a window.
 
         Args:
@@ -218,16 +186,16 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
             encoder_hidden_states: speech features ±2 frames around each frame, (B, 1 + r·m, 5, layers, dim).
 
         Returns:
-            The flow (B, C, 1 + m, h, w).
+            The flow (B, C, 1 + m, h, w) and, with a motion prior, the displacements of the new frames.
         """
         window, reference = hidden_states.chunk(2, dim=1)
         grid = [size // patch for size, patch in zip(window.shape[2:], self.config.patch_size, strict=True)]
         rotary_emb = self.rope(hidden_states)
-        hidden_states = self.patch_embedding(hidden_states)
-        if self.prior is not None:
-            guess = self.prior.guess(window, reference)
-            hidden_states = hidden_states + self.prior_embedding((guess - reference).to(window.dtype))
-        hidden_states = hidden_states.flatten(2).transpose(1, 2).contiguous()
+        hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
+        if self.motion is not None:
+            with torch.no_grad():
+                portrait, start, features = self.motion.observe(window.float(), reference.float(), timestep / 1000)
+            hidden_states = hidden_states + self.motion.embedding(features.to(hidden_states.dtype))
         temb, modulation = self.condition_embedder(timestep, hidden_states.dtype)
         tokens = self.audio_proj(encoder_hidden_states.to(hidden_states.dtype))
         if tokens.shape[1] != window.shape[2]:
@@ -243,10 +211,13 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
-        sample = self._unpatchify(self.proj_out(hidden_states), grid)
-        if self.prior is not None:
-            sample = self.prior.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
-        return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
+        sample, displacement = self._unpatchify(self.proj_out(hidden_states), grid), None
+        if self.motion is not None:
+            displacement = self.motion.displace(hidden_states, start, grid)
+            guess = self.motion.guess(portrait, start, displacement)
+            sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
+        output = AsymTalkerTransformerOutput(sample, displacement)
+        return output if return_dict else (sample, displacement)
 
     def _unpatchify(self, tokens: Tensor, grid: list[int]) -> Tensor:
         """(b, t·h·w, pt·ph·pw·c) -> (b, c, t·pt, h·ph, w·pw)"""
@@ -255,4 +226,4 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
     def sigma_weight(self, sigma: Tensor) -> Tensor:
         """Loss weights (B,) that make noise levels (B,) count alike for what the network itself has to predict."""
-        return torch.ones_like(sigma) if self.prior is None else 1 / self.prior.unexplained(sigma)
+        return torch.ones_like(sigma) if self.motion is None else 1 / self.motion.unexplained(sigma)

@@ -1,0 +1,245 @@
+"""What a small network need not learn: how a face moves. The network says where each piece of the portrait goes.
+
+A decision of this project, for networks too small to paint a face through noise. Where the published model generates
+every texture anew, this one displaces those of the portrait and paints only what displacement cannot show (the inside
+of the mouth, closed eyes, what was hidden). As the texture always comes from the portrait, it cannot drift.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, unpatchify
+
+CELL = 4
+"""Displacements are predicted for cells of this many pixels, and interpolated between them."""
+PYRAMID = (16, 8, 4, 2)
+ITERATIONS = 4
+STRUCTURE_WINDOW = 5
+STRUCTURE_FLOOR = 1e-2
+"""Added to the structure tensor of colours in [-1, 1]: where there is nothing to see, nothing moves."""
+COORDINATE_OCTAVES = 4
+
+
+def warp(image: Tensor, displacement: Tensor) -> Tensor:
+    """Looks up an image (B, C, H, W) at each pixel plus a displacement (B, 2, H, W) of (x, y) pixels."""
+    height, width = image.shape[-2:]
+    y = torch.arange(height, device=image.device, dtype=image.dtype)[:, None]
+    x = torch.arange(width, device=image.device, dtype=image.dtype)
+    grid = torch.stack(
+        [(x + displacement[:, 0] + 0.5) * (2 / width) - 1, (y + displacement[:, 1] + 0.5) * (2 / height) - 1], dim=-1
+    )
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def lucas_kanade_step(image: Tensor, difference: Tensor) -> Tensor:
+    """The displacement of `image` (B, C, H, W) that best explains `difference` = target − image, to first order.
+
+    Returns:
+        (B, 2, H, W) in pixels, within ±1.
+    """
+    gx, gy = torch.gradient(image, dim=(3, 2))
+    products = torch.stack([gx * gx, gx * gy, gy * gy, gx * difference, gy * difference], dim=1).sum(2)
+    xx, xy, yy, xd, yd = _box(products, STRUCTURE_WINDOW).unbind(1)
+    xx, yy = xx + STRUCTURE_FLOOR, yy + STRUCTURE_FLOOR
+    determinant = xx * yy - xy * xy
+    step = torch.stack([yy * xd - xy * yd, xx * yd - xy * xd], dim=1) / determinant.unsqueeze(1)
+    return step.clamp(-1, 1)
+
+
+def optical_flow(image: Tensor, target: Tensor, pyramid: tuple[int, ...] = PYRAMID) -> Tensor:
+    """Finds the displacement with which `warp(image, ·)` looks like `target` (pyramidal Lucas–Kanade).
+
+    Args:
+        image, target: (B, C, H, W) in [-1, 1].
+        pyramid: pixels averaged to one, from coarse to fine.
+
+    Returns:
+        (B, 2, H / s, W / s) in full-size pixels, s the last of the pyramid.
+    """
+    displacement = torch.zeros_like(F.avg_pool2d(image[:, :2], pyramid[0]))
+    for scale in pyramid:
+        coarse, wanted = F.avg_pool2d(image, scale), F.avg_pool2d(target, scale)
+        displacement = _resize(displacement, coarse.shape[-2:])
+        for _ in range(ITERATIONS):
+            moved = warp(coarse, displacement / scale)
+            displacement = _box(displacement + scale * lucas_kanade_step(moved, wanted - moved), 3)
+    return displacement
+
+
+@torch.no_grad()
+def measure_displacement(portrait: Tensor, frames: Tensor) -> Tensor:
+    """Where frames (B, 3, F, H, W) look in the portrait (B, 3, H, W) by optical flow: (B, 2, F, H/4, W/4) in pixels."""
+    pyramid = tuple(scale for scale in PYRAMID if scale >= CELL)
+    count = frames.shape[2]
+    return _unfold(optical_flow(_repeat(portrait, count), _fold(frames), pyramid), count)
+
+
+class MotionPrior(nn.Module):
+    """A guess of a window: the portrait, displaced as the network says, starting from where κ has left the face.
+
+    The last frame of κ is compared with the portrait by optical flow, `d₀`. The network sees the window with `d₀`
+    applied and, for each frame, a first-order estimate of how the (noisy) frame is displaced from that; it answers with
+    displacements to be added to `d₀`. With `x̂` the portrait so displaced, `s` the deviation of x₀ from it and
+    `u = x_σ − (1−σ)·x̂`, the best linear estimate of the flow is `−x̂ + k·u`, `k = (σ − (1−σ)·s²) / D`,
+    `D = (1−σ)²·s² + σ²`, and deviates by `s/√D`, which scales the rest of the network's answer (preconditioning as in
+    EDM, arXiv 2206.00364).
+
+    It looks at pixels, so it holds a copy of the linear autoencoder's basis (`adopt`).
+
+    Args:
+        dim: width of the transformer.
+        latent_frames: latent frames of a window, `1 + m`.
+        continuity_latents: latent frames of κ, `K`.
+        channels: channels of a latent.
+        temporal_ratio, spatial_ratio: of the autoencoder.
+    """
+
+    def __init__(
+        self, dim: int, latent_frames: int, continuity_latents: int, channels: int, temporal_ratio: int,
+        spatial_ratio: int,
+    ) -> None:
+        super().__init__()
+        self.continuity_latents = continuity_latents
+        self.frames, self.patch = temporal_ratio, spatial_ratio
+        patch_dim = 3 * temporal_ratio * spatial_ratio**2
+        self.mean = _frozen(torch.zeros(patch_dim))
+        self.basis = _frozen(torch.linalg.qr(torch.randn(patch_dim, channels, dtype=torch.float32)).Q.contiguous())
+        self.scale = _frozen(torch.ones(channels))
+        self.deviation = _frozen(torch.ones(latent_frames, channels))  # s
+        cells = 2 * (spatial_ratio // CELL) ** 2
+        self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
+        self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
+        nn.init.zeros_(self.displacement_out.weight)
+        nn.init.zeros_(self.displacement_out.bias)
+
+    def adopt(self, vae: AutoencoderPatchKLT) -> None:
+        """Takes over the autoencoder's basis and latent scale."""
+        with torch.no_grad():
+            self.mean.copy_(vae.mean)
+            self.basis.copy_(vae.basis)
+            self.scale.copy_(torch.tensor(vae.config.latents_std))
+
+    def paint(self, latents: Tensor) -> Tensor:
+        """Normalised latents (B, C, T, h, w) to frames (B, 3, r·T, H, W)."""
+        return unpatchify(self._patches(latents) + self.mean.float(), self.frames, self.patch)
+
+    def project(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, r·T, H, W) to normalised latents (B, C, T, h, w)."""
+        latents = (patchify(frames, self.frames, self.patch) - self.mean.float()) @ self.basis.float()
+        return (latents / self.scale.float()).permute(0, 4, 1, 2, 3)
+
+    def observe(self, window: Tensor, reference: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compares a window (B, C, T, h, w) with the portrait in z_ref; sigma (B,).
+
+        Returns:
+            The portrait (B, 3, H, W), `d₀` (B, 2, H, W) in pixels, and features for each token (B, T·h·w, dim).
+        """
+        last = slice(self.continuity_latents - 1, self.continuity_latents)
+        portrait = self.paint(reference[:, :, :1])[:, :, -1]
+        present = self.paint(window[:, :, last])[:, :, -1]
+        displacement = _resize(optical_flow(portrait, present), portrait.shape[-2:])
+        moved = warp(portrait, displacement)
+        held = self.project(moved.unsqueeze(2).expand(-1, -1, self.frames, -1, -1))  # b c 1 h w
+
+        known = torch.ones_like(window[:1, :1, :, :1, :1])
+        known[:, :, self.continuity_latents :] = 0
+        share = known + (1 - known) * (1 - sigma.view(-1, 1, 1, 1, 1))
+        image, difference = F.avg_pool2d(moved, CELL), self._coarse(window - share * held)
+        count = difference.shape[2]
+        evidence = lucas_kanade_step(_repeat(image, count), _fold(difference))  # (b f) 2 y x
+        start = F.avg_pool2d(displacement, CELL) / CELL
+        features = [
+            self._cells(_unfold(evidence, count)),
+            self._cells(start.unsqueeze(2).expand(-1, -1, self.frames, -1, -1), 1).expand(-1, window.shape[2], -1, -1, -1),
+            (held - reference[:, :, :1]).permute(0, 2, 3, 4, 1).expand(-1, window.shape[2], -1, -1, -1),
+            _coordinates(window).expand(len(window), -1, -1, -1, -1),
+        ]
+        return portrait, displacement, torch.cat(features, dim=-1).flatten(1, 3)
+
+    def displace(self, hidden_states: Tensor, start: Tensor, grid: list[int]) -> Tensor:
+        """The displacements that the network wants for the new frames, (B, 2, r·N, H/4, W/4) in pixels.
+
+        Args:
+            hidden_states: (B, T·h·w, dim).
+            start: `d₀` (B, 2, H, W).
+            grid: T, h, w.
+        """
+        cells = self.displacement_out(hidden_states).float().unflatten(1, grid)[:, self.continuity_latents :]
+        side = self.patch // CELL
+        cells = cells.unflatten(-1, (2, self.frames, side, side))  # b n h w 2 r y x
+        change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+        return F.avg_pool2d(start, CELL).unsqueeze(2) + CELL * change
+
+    def guess(self, portrait: Tensor, start: Tensor, displacement: Tensor) -> Tensor:
+        """x̂ of the new latents (B, C, N, h, w): the portrait displaced, (B, 2, r·N, H/4, W/4), in full detail of d₀."""
+        count = displacement.shape[2]
+        change = displacement - F.avg_pool2d(start, CELL).unsqueeze(2)
+        field = _unfold(_resize(_fold(change), portrait.shape[-2:]), count) + start.unsqueeze(2)
+        return self.project(_unfold(warp(_repeat(portrait, count), _fold(field)), count))
+
+    def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
+        """The flow (B, C, T, h, w), zero for κ, given x̂ of the new latents and the network's unit-scale residual."""
+        new = slice(self.continuity_latents, None)
+        sigma = sigma.float().view(-1, 1, 1, 1, 1)
+        variance = self.deviation[new].float().T[None, :, :, None, None] ** 2
+        spread = (1 - sigma) ** 2 * variance + sigma**2
+        gain = (sigma - (1 - sigma) * variance) / spread
+        flow = gain * (window[:, :, new].float() - (1 - sigma) * guess) - guess
+        flow = flow + (variance / spread).sqrt() * residual[:, :, new].float()
+        return F.pad(flow, (0, 0, 0, 0, self.continuity_latents, 0))
+
+    def unexplained(self, sigma: Tensor) -> Tensor:
+        """Mean variance of the new latents' flow that holding still leaves to the network, (B,)."""
+        variance = self.deviation[self.continuity_latents :].float() ** 2
+        sigma = sigma.float().view(-1, 1, 1)
+        return (variance / ((1 - sigma) ** 2 * variance + sigma**2)).mean((1, 2))
+
+    def _coarse(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, T, h, w) to frames averaged over cells, without the mean: (B, 3, r·T, H/4, W/4)."""
+        side = self.patch // CELL
+        basis = self.basis.float().unflatten(0, (3, self.frames, side, CELL, side, CELL)).mean((3, 5)).flatten(0, 3)
+        return unpatchify((latents.permute(0, 2, 3, 4, 1) * self.scale.float()) @ basis.T, self.frames, side)
+
+    def _patches(self, latents: Tensor) -> Tensor:
+        return (latents.float().permute(0, 2, 3, 4, 1) * self.scale.float()) @ self.basis.float().T
+
+    def _cells(self, field: Tensor, frames: int | None = None) -> Tensor:
+        """(b, c, t·r, h·y, w·x) -> (b, t, h, w, c·r·y·x)"""
+        frames = frames or self.frames
+        return patchify(field[:, :, : field.shape[2] // self.frames * frames], frames, self.patch // CELL)
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
+
+
+def _box(x: Tensor, size: int) -> Tensor:
+    return F.avg_pool2d(F.pad(x, (size // 2,) * 4, mode="replicate"), size, stride=1)
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear")
+
+
+def _fold(x: Tensor) -> Tensor:
+    """(b, c, f, h, w) -> (b·f, c, h, w)"""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _unfold(x: Tensor, frames: int) -> Tensor:
+    """(b·f, c, h, w) -> (b, c, f, h, w)"""
+    return x.unflatten(0, (-1, frames)).transpose(1, 2)
+
+
+def _repeat(image: Tensor, frames: int) -> Tensor:
+    """(b, c, h, w) -> (b·f, c, h, w)"""
+    return image.unsqueeze(1).expand(-1, frames, -1, -1, -1).flatten(0, 1)
+
+
+def _coordinates(window: Tensor) -> Tensor:
+    """Where a token is in the window, in sines of octaves: (1, T, h, w, 6·octaves)."""
+    axes = [torch.linspace(0, 1, size + 1, device=window.device)[:-1] + 0.5 / size for size in window.shape[2:]]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    angles = places.unsqueeze(-1) * (torch.pi * 2.0 ** torch.arange(COORDINATE_OCTAVES, device=window.device))
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(3).unsqueeze(0)

@@ -1,0 +1,148 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from asymtalker.models.motion import MotionPrior, lucas_kanade_step, measure_displacement, optical_flow, warp
+from tests.tiny import tiny_transformer, tiny_vae
+
+SIDE = 64
+
+
+def picture(shift: tuple[float, float] = (0.0, 0.0), side: int = SIDE) -> Tensor:
+    """A smooth picture (1, 3, side, side) that looks `shift` = (x, y) pixels further on."""
+    y, x = torch.meshgrid(torch.arange(side) + shift[1], torch.arange(side) + shift[0], indexing="ij")
+    waves = [(x / 9).sin() * (y / 11).cos(), (x / 7 + y / 13).sin(), (x / 15 - y / 8).cos()]
+    return torch.stack(waves).unsqueeze(0) * 0.8
+
+
+def constant(shift: tuple[float, float], side: int = SIDE) -> Tensor:
+    return torch.tensor(shift).view(1, 2, 1, 1).expand(-1, -1, side, side)
+
+
+def full_prior() -> MotionPrior:
+    """A prior with a basis that keeps everything, for 32² frames."""
+    torch.manual_seed(0)
+    return MotionPrior(dim=8, latent_frames=3, continuity_latents=1, channels=48, temporal_ratio=1, spatial_ratio=4)
+
+
+def test_warp_looks_up_displaced_pixels():
+    image = picture()
+    torch.testing.assert_close(warp(image, constant((3.0, -2.0)))[..., 4:-4, 4:-4], image[..., 2:-6, 7:-1])
+    torch.testing.assert_close(warp(image, constant((0.0, 0.0))), image)
+
+
+def test_lucas_kanade_step_is_exact_to_first_order():
+    step = lucas_kanade_step(picture(), picture((0.2, -0.1)) - picture())
+    torch.testing.assert_close(step.mean((0, 2, 3)), torch.tensor([0.2, -0.1]), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.5, -0.5), (-5.0, 4.0)])
+def test_optical_flow_finds_a_shift(shift):
+    flow = optical_flow(picture(), picture(shift))
+    assert flow.shape == (1, 2, SIDE // 2, SIDE // 2)
+    inside = flow[..., 6:-6, 6:-6]
+    torch.testing.assert_close(inside, constant(shift, inside.shape[-1]), atol=0.35, rtol=0)
+
+
+def test_nothing_moves_where_nothing_is_to_be_seen():
+    flat = torch.full((1, 3, SIDE, SIDE), 0.3)
+    assert optical_flow(flat, flat + 0.01).abs().max() < 0.1
+
+
+def test_displacements_of_frames_are_in_the_order_of_the_frames():
+    frames = torch.stack([picture((shift, 0.0))[0] for shift in (0.0, 1.0, 2.0)], dim=1).unsqueeze(0)
+    displacement = measure_displacement(picture(), frames)
+    assert displacement.shape == (1, 2, 3, SIDE // 4, SIDE // 4)
+    torch.testing.assert_close(displacement[0, 0].median(-1)[0].median(-1)[0], torch.arange(3.0), atol=0.3, rtol=0)
+
+
+def test_paint_and_project_are_inverse():
+    prior, frames = full_prior(), torch.rand(2, 3, 3, 32, 32)
+    prior.scale.fill_(2.0)
+    prior.mean.fill_(0.1)
+    torch.testing.assert_close(prior.paint(prior.project(frames)), frames, atol=1e-4, rtol=0)
+
+
+def test_adopts_the_autoencoder():
+    vae = tiny_vae()
+    vae.register_to_config(latents_std=[2.0] * 8, latents_mean=[0.0] * 8)
+    vae.mean.fill_(0.2)
+    prior = MotionPrior(8, 6, 2, channels=8, temporal_ratio=4, spatial_ratio=16)
+    prior.adopt(vae)
+    latents = torch.randn(1, 8, 6, 4, 4) * 0.1
+    expected = vae.decode(latents * 2).sample
+    torch.testing.assert_close(prior.paint(latents)[:, :, 3:], expected)
+
+
+def test_holds_the_face_where_the_past_left_it():
+    """Without a word from the network the portrait is displaced to the last carried frame, and stays there."""
+    prior, portrait, present = full_prior(), picture(side=32), picture((2.0, 1.0), side=32)
+    reference = prior.project(portrait.unsqueeze(2).expand(-1, -1, 3, -1, -1))
+    window = prior.project(present.unsqueeze(2).expand(-1, -1, 3, -1, -1))
+    image, start, features = prior.observe(window, reference, torch.tensor([0.5]))
+    torch.testing.assert_close(image, portrait, atol=1e-4, rtol=0)
+    assert features.shape == (1, 3 * 64, prior.embedding.in_features)
+    displacement = prior.displace(torch.randn(1, 3 * 64, 8), start, [3, 8, 8])
+    guess = prior.paint(prior.guess(image, start, displacement))
+    error = (guess - present.unsqueeze(2))[..., 6:-6, 6:-6].abs().mean()
+    still = (portrait - present)[..., 6:-6, 6:-6].abs().mean()
+    assert guess.shape == (1, 3, 2, 32, 32) and error < 0.15 * still
+
+
+def test_evidence_shows_where_a_frame_has_gone():
+    """A new frame that moved on from κ shows in the features of its own tokens only."""
+    prior = full_prior()
+    reference = prior.project(picture(side=32).unsqueeze(2).expand(-1, -1, 3, -1, -1))
+    frames = picture(side=32).unsqueeze(2).repeat(1, 1, 3, 1, 1)
+    frames[:, :, 2] = picture((1.5, 0.0), side=32)
+    features = prior.observe(prior.project(frames), reference, torch.zeros(1))[2].unflatten(1, (3, 64))
+    evidence = features[0, :, :, :2].abs().mean((1, 2))  # x and y of the one cell and frame of a token
+    assert evidence[2] > 0.1 and evidence[:2].max() < 0.02
+
+
+def test_displacements_are_laid_out_as_pixels():
+    """The answer of one token moves its own cells in its own frames, x before y."""
+    torch.manual_seed(0)
+    prior = MotionPrior(8, 3, 1, channels=8, temporal_ratio=4, spatial_ratio=16)
+    with torch.no_grad():
+        prior.displacement_out.weight[:64] = 1.0  # the x half
+    hidden = torch.zeros(1, 3 * 4, 8)
+    hidden[0, 4 * 2 + 1] = 0.5  # last latent frame, first row, second column of 2 × 2
+    displacement = prior.displace(hidden, torch.zeros(1, 2, 32, 32), [3, 2, 2])
+    moved = torch.zeros(1, 2, 8, 8, 8)
+    moved[:, 0, 4:, :4, 4:] = 8 * 0.5 * 4
+    torch.testing.assert_close(displacement, moved)
+
+
+def test_flow_is_the_best_linear_estimate():
+    """For Gaussian x₀ around the guess, a zero residual is the conditional mean of the flow, at every σ."""
+    torch.manual_seed(0)
+    prior = MotionPrior(8, 3, 1, channels=1, temporal_ratio=1, spatial_ratio=4)
+    prior.deviation[1:] = 0.5
+    guess = torch.randn(200_000, 1, 2, 1, 1)
+    clean = guess + 0.5 * torch.randn_like(guess)
+    noise = torch.randn_like(clean)
+    for level in (0.2, 0.75, 1.0):
+        sigma = torch.full((len(clean),), level)
+        noisy = (1 - level) * clean + level * noise
+        window = torch.cat([torch.zeros(len(clean), 1, 1, 1, 1), noisy], dim=2)
+        flow = prior.flow(window, guess, sigma, torch.zeros_like(window))
+        error, offset = noise - clean - flow[:, :, 1:], noisy - (1 - level) * guess
+        assert abs((error * offset).mean()) < 5e-3  # what is left is uncorrelated with what was known
+        assert error.square().mean().item() == pytest.approx(prior.unexplained(sigma)[0].item(), rel=0.02)
+
+
+def test_displacements_learn_by_gradient():
+    """The displacement and the painting of a transformer both receive gradients from the flow alone."""
+    model = tiny_transformer(motion_prior=(6, 2)).train()
+    sample, displacement = model(
+        torch.randn(1, 16, 6, 4, 4), torch.tensor([750.0]), torch.randn(1, 21, 5, 4, 16), return_dict=False
+    )
+    assert displacement.shape == (1, 2, 16, 16, 16)
+    sample.square().mean().backward()
+    for layer in (model.motion.displacement_out, model.proj_out, model.motion.embedding):
+        assert math.isfinite(layer.weight.grad.norm()) or layer is model.motion.embedding
+    assert model.motion.displacement_out.weight.grad.abs().max() > 0
+    assert model.proj_out.weight.grad.abs().max() > 0

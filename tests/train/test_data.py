@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
+from train.data import Clip, ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, to_unit
+
+LAYOUT = WindowLayout(21, 5, 4)
+SPAN = (24, 2)
+FRAMES = 60
+SIZE = 16
+
+
+@pytest.fixture
+def clip():
+    """Frame i is a flat grey of value i, and the sound of frame i is i / 32768: both tell their time."""
+    frames = np.broadcast_to(np.arange(FRAMES, dtype=np.uint8)[:, None, None, None], (FRAMES, SIZE, SIZE, 3))
+    speech = np.repeat(np.arange(FRAMES, dtype=np.int16), SAMPLES_PER_FRAME)
+    return Clip("clip", np.ascontiguousarray(frames), speech, crop=(0, 0, SIZE), face=(4, 4, 8, 8))
+
+
+def sound_frames(segment: torch.Tensor) -> list[int]:
+    return (segment[::SAMPLES_PER_FRAME] * 32768).round().int().tolist()
+
+
+def picture_frames(frames: torch.Tensor) -> list[int]:
+    return frames[:, 0, 0, 0].tolist()
+
+
+def test_a_cold_start_holds_the_portrait_in_silence(clip):
+    stream = ClipStream(clip, 10, LAYOUT, SPAN, SIZE, rng=None)
+    row = stream.window(0)
+    assert picture_frames(row["window"]) == [10] * 5 + list(range(10, 26))
+    assert sound_frames(row["segment"]) == [0] * 8 + list(range(10, 28))
+    assert stream.portrait()[0, 0, 0] == 10
+
+
+def test_later_windows_carry_the_real_past(clip):
+    stream = ClipStream(clip, 10, LAYOUT, SPAN, SIZE, rng=None)
+    row = stream.window(1)
+    assert picture_frames(row["window"]) == list(range(21, 42))
+    assert sound_frames(row["segment"]) == list(range(18, 44))
+    assert stream.chunks == 3
+
+
+def test_sound_past_the_end_is_silence(clip):
+    row = ClipStream(clip, 11, LAYOUT, SPAN, SIZE, rng=None).window(2)
+    assert picture_frames(row["window"])[-1] == 58
+    assert sound_frames(row["segment"])[-2:] == [59, 0]
+
+
+def test_the_reference_is_never_in_the_window():
+    rng = np.random.default_rng(0)
+    law = WindowLaw(cold_start=0.3, reference_reach=20)
+    cold = 0
+    for _ in range(2000):
+        start, portrait, is_cold = draw_window(FRAMES, LAYOUT, rng, law)
+        if is_cold:
+            cold += 1
+            assert portrait == start + LAYOUT.continuity_frames
+            assert portrait + LAYOUT.new_frames <= FRAMES
+        else:
+            assert not start <= portrait < start + LAYOUT.window_frames
+            assert 0 <= portrait < FRAMES
+            assert -20 <= portrait - start and portrait - (start + LAYOUT.window_frames) < 20
+    assert cold / 2000 == pytest.approx(0.3, abs=0.05)
+
+
+def test_windows_are_random_but_repeatable(clip):
+    def batch(seed):
+        rows = iter(WindowDataset([clip], LAYOUT, SPAN, SIZE, WindowLaw(), seed))
+        return torch.stack([next(rows)["segment"] for _ in range(4)])
+
+    torch.testing.assert_close(batch(1), batch(1))
+    assert not torch.equal(batch(1), batch(2))
+
+
+def test_clips_that_are_too_short_are_refused(clip):
+    short = Clip("short", clip.frames[:21], clip.speech, clip.crop, clip.face)
+    with pytest.raises(ValueError, match="22 frames"):
+        WindowDataset([short], LAYOUT, SPAN, SIZE, WindowLaw(), 0)
+
+
+def test_jitter_keeps_size_and_stays_inside(clip):
+    rng = np.random.default_rng(0)
+    roomy = Clip("roomy", clip.frames, clip.speech, crop=(1, 1, 14), face=(4, 4, 8, 8))
+    for _ in range(20):
+        row = ClipStream(roomy, 3, LAYOUT, SPAN, SIZE, rng).window(0)
+        assert row["window"].shape == (21, SIZE, SIZE, 3)
+        assert picture_frames(row["window"])[0] == 3
+
+
+def test_the_mouth_is_in_the_lower_half_of_the_face(clip):
+    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, rng=None).mouth()
+    rows, columns = mask.nonzero(as_tuple=True)
+    assert rows.min() >= 8 and rows.max() <= 12
+    assert columns.min() >= 4 and columns.max() < 12
+
+
+def test_mouth_weights_have_mean_one(clip):
+    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, rng=None).mouth()
+    weights = mouth_weights(mask[None], (4, 4), 5.0)
+    assert weights.shape == (1, 1, 1, 4, 4)
+    assert weights.mean().item() == pytest.approx(1)
+    assert weights.max().item() / weights.min().item() == pytest.approx(5)
+
+
+def test_to_unit_puts_channels_first():
+    frames = torch.tensor([0, 255], dtype=torch.uint8).view(1, 2, 1, 1, 1).expand(1, 2, 4, 6, 3)
+    unit = to_unit(frames)
+    assert unit.shape == (1, 3, 2, 4, 6)
+    assert unit[0, 0, :, 0, 0].tolist() == [-1, 1]
