@@ -24,7 +24,9 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     f = torch.stack([y + a / 500, y, y - b / 200], dim=-3)
     xyz = torch.where(f > _LAB_EDGE, f**3, 3 * _LAB_EDGE**2 * (f - 4 / 29)) * lab.new_tensor(_WHITE).view(3, 1, 1)
     linear = _mix(xyz, torch.linalg.inv(lab.new_tensor(_RGB_TO_XYZ)))
-    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear).clamp(0, 1)
+    return torch.where(
+        linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear
+    ).clamp(0, 1)
 
 
 def match_lab(frames: Tensor, portrait: Tensor, strength: float) -> Tensor:

@@ -84,9 +84,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         color_match: float = 0.0,
     ) -> None:
         super().__init__()
-        self.register_modules(
-            transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler
-        )
+        self.register_modules(transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler)
         self.register_to_config(
             window_frames=window_frames,
             continuity_frames=continuity_frames,

@@ -1,6 +1,6 @@
 """Stage 0: fits the linear patch autoencoder in closed form and writes a pipeline folder with fresh networks.
 
-    accelerate launch train/autoencoder.py --config train/configs/tiny/autoencoder.yaml
+accelerate launch train/autoencoder.py --config train/configs/tiny/autoencoder.yaml
 """
 
 import logging
@@ -81,7 +81,10 @@ def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirro
 
 @torch.no_grad()
 def fit_prior(
-    motion: MotionPrior, vae: AutoencoderPatchKLT, encoder: LogMelSpeechEncoder, batches: list[dict],
+    motion: MotionPrior,
+    vae: AutoencoderPatchKLT,
+    encoder: LogMelSpeechEncoder,
+    batches: list[dict],
     layout: WindowLayout,
 ) -> None:
     """Gives the motion prior the autoencoder's basis, and measures what holding still leaves open."""
@@ -97,15 +100,16 @@ def fit_prior(
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
     rest = torch.stack(held).mean(0)  # c n
     motion.deviation[layout.continuity_latents :] = rest.sqrt().T.clamp(min=1e-3)
-    logger.info("of a latent's variance the portrait leaves %.3f open, held where κ is %.3f",
-                torch.stack(static).mean(), rest.mean())
+    logger.info(
+        "of a latent's variance the portrait leaves %.3f open, held where κ is %.3f",
+        torch.stack(static).mean(),
+        rest.mean(),
+    )
 
 
 def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> float:
     """Mean PSNR in dB of decoded windows, frames in [0, 1]."""
-    errors = [
-        ((vae(window).sample - window) / 2).square().mean((1, 2, 3, 4)).clamp(min=1e-10) for window in windows
-    ]
+    errors = [((vae(window).sample - window) / 2).square().mean((1, 2, 3, 4)).clamp(min=1e-10) for window in windows]
     return float((-10 * torch.cat(errors).log10()).mean())
 
 
@@ -157,8 +161,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _batches(
-    clips: list[Clip], layout: WindowLayout, span: tuple[int, int], settings: AutoencoderSettings,
-    count: int | None = None, batch_size: int = 8,
+    clips: list[Clip],
+    layout: WindowLayout,
+    span: tuple[int, int],
+    settings: AutoencoderSettings,
+    count: int | None = None,
+    batch_size: int = 8,
 ) -> list[dict]:
     dataset = WindowDataset(clips, layout, span, settings.size, WindowLaw(cold_start=0.0), settings.seed)
     loader = iter(torch.utils.data.DataLoader(dataset, batch_size=batch_size))

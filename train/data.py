@@ -127,9 +127,7 @@ class WindowLaw:
     jitter: bool = True
 
 
-def draw_window(
-    frames: int, layout: WindowLayout, rng: np.random.Generator, law: WindowLaw
-) -> tuple[int, int, bool]:
+def draw_window(frames: int, layout: WindowLayout, rng: np.random.Generator, law: WindowLaw) -> tuple[int, int, bool]:
     """Draws (first frame of the window, frame of the reference, whether it is a cold start) in a clip.
 
     The reference is never a frame of the window, or the network would learn to read the answer, or κ, from it. In a
@@ -148,7 +146,12 @@ class ClipStream:
     """A real clip cut as the pipeline would cut its stream: cold start at `first`, then chunk after chunk."""
 
     def __init__(
-        self, clip: Clip, first: int, layout: WindowLayout, span: tuple[int, int], size: int,
+        self,
+        clip: Clip,
+        first: int,
+        layout: WindowLayout,
+        span: tuple[int, int],
+        size: int,
         rng: np.random.Generator | None,
     ) -> None:
         self._view = _View(clip, size, rng)
@@ -193,8 +196,13 @@ class _View:
         affine = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
         smooth = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
         crops = [
-            cv2.warpAffine(self._clip.frames[index], affine, (self._size, self._size), flags=smooth,
-                           borderMode=cv2.BORDER_REPLICATE)
+            cv2.warpAffine(
+                self._clip.frames[index],
+                affine,
+                (self._size, self._size),
+                flags=smooth,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
             for index in indices
         ]
         return torch.from_numpy(np.stack(crops))

@@ -33,7 +33,7 @@ def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
 
 
 def draw_sigma(batch: int, shift: float, pure_noise: float = 0.0, device: torch.device | str = "cpu") -> Tensor:
-    """Shifted-uniform noise levels for the teacher, with probability `pure_noise` exactly 1 (a student's first step)."""
+    """Shifted-uniform noise levels for the teacher, exactly 1 (a student's first step) with probability `pure_noise`."""
     sigma = shift_sigma(torch.rand(batch, device=device), shift).clamp(min=1e-3)
     return torch.where(torch.rand(batch, device=device) < pure_noise, torch.ones_like(sigma), sigma)
 
@@ -55,9 +55,17 @@ def flow_loss(flow: Tensor, target: Tensor, sample_weight: Tensor, latent_weight
     return (error.flatten(1).mean(1) * sample_weight).mean()
 
 
-def displacement_loss(displacement: Tensor, target: Tensor, cell_weight: Tensor | float = 1.0) -> Tensor:
-    """Huber loss in pixels between displacements (B, 2, F, y, x): linear where optical flow may have gone astray."""
-    return (F.huber_loss(displacement, target, reduction="none") * cell_weight).mean()
+def displacement_loss(
+    displacement: Tensor, target: Tensor, cell_weight: Tensor | float = 1.0, velocity_weight: float = 4.0
+) -> Tensor:
+    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their change from frame to frame.
+
+    Linear for large errors, where optical flow may have gone astray. The change counts apart as lips move little and
+    fast, the head much and slowly: without it the head's share hides the lips'.
+    """
+    position = F.huber_loss(displacement, target, reduction="none")
+    velocity = F.huber_loss(displacement.diff(dim=2), target.diff(dim=2), reduction="none")
+    return (position * cell_weight).mean() + velocity_weight * (velocity * cell_weight).mean()
 
 
 def matching_gradient(sample: Tensor, real: Tensor, fake: Tensor) -> Tensor:

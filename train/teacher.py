@@ -76,7 +76,7 @@ def teacher_loss(
     losses = {"flow": flow_loss(flow, flow_target(window.latents, noise), sample_weight, weight)}
     if displacement is not None:
         target = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :: 2])
-        weight = mouth_weights(batch["mouth"], target.shape[-2:], settings.mouth_weight)
+        weight = mouth_weights(batch["mouth"], target.shape[-2:], 2 * settings.mouth_weight)
         loss = displacement_loss(displacement[:, :, ::2], target, weight)  # every other frame: optical flow takes time
         losses["displacement"] = settings.displacement_weight * loss
     return {"loss": sum(losses.values()), **losses}

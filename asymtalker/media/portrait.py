@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
-
 CROP_MARGIN = 1.55  # side of the crop, in widths of the face box
 MIN_FACE = 64  # pixels; below this there is no face to animate, only a blur
 MIN_SIDE = 64  # pixels; the smallest image that can hold such a face
@@ -23,10 +22,21 @@ DETECTION_SIDE = 640  # pixels; long side of the image the detector sees
 DETECTION_MIN_FACE = 0.12  # smallest face looked for, as a share of the detection image's short side
 
 # Only formats that Pillow decodes by itself: some others start external programs (EPS runs Ghostscript).
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, struct.error, zlib.error)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 MID_GREY = (128, 128, 128, 255)
 
+Image.init()  # registers all of FORMATS: Pillow alone would do so only once a common one has failed
 _detectors = threading.local()  # cv2.CascadeClassifier is not thread-safe: one a thread
 
 
@@ -138,7 +148,8 @@ def find_faces(image: Image.Image | np.ndarray) -> list[FaceBox]:
     """Finds frontal faces, largest first.
 
     Args:
-        image: RGB, a `PIL.Image` or uint8 (H, W, 3). Large images are reduced for detection; boxes are in `image`'s pixels.
+        image: RGB, a `PIL.Image` or uint8 (H, W, 3). Large images are reduced for detection only; boxes are in
+            pixels of `image`.
     """
     grey = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2GRAY)
     scale = min(1.0, DETECTION_SIDE / max(grey.shape))

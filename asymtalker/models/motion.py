@@ -96,7 +96,12 @@ class MotionPrior(nn.Module):
     """
 
     def __init__(
-        self, dim: int, latent_frames: int, continuity_latents: int, channels: int, temporal_ratio: int,
+        self,
+        dim: int,
+        latent_frames: int,
+        continuity_latents: int,
+        channels: int,
+        temporal_ratio: int,
         spatial_ratio: int,
     ) -> None:
         super().__init__()
@@ -151,7 +156,9 @@ class MotionPrior(nn.Module):
         start = F.avg_pool2d(displacement, CELL) / CELL
         features = [
             self._cells(_unfold(evidence, count)),
-            self._cells(start.unsqueeze(2).expand(-1, -1, self.frames, -1, -1), 1).expand(-1, window.shape[2], -1, -1, -1),
+            self._cells(start.unsqueeze(2).expand(-1, -1, self.frames, -1, -1), 1).expand(
+                -1, window.shape[2], -1, -1, -1
+            ),
             (held - reference[:, :, :1]).permute(0, 2, 3, 4, 1).expand(-1, window.shape[2], -1, -1, -1),
             _coordinates(window).expand(len(window), -1, -1, -1, -1),
         ]

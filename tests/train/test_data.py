@@ -62,7 +62,7 @@ def test_the_reference_is_never_in_the_window():
         else:
             assert not start <= portrait < start + LAYOUT.window_frames
             assert 0 <= portrait < FRAMES
-            assert -20 <= portrait - start and portrait - (start + LAYOUT.window_frames) < 20
+            assert portrait - start >= -20 and portrait - (start + LAYOUT.window_frames) < 20
     assert cold / 2000 == pytest.approx(0.3, abs=0.05)
 
 

@@ -1,0 +1,199 @@
+"""Video files: write an mp4 as its frames are made, and read one frame by frame."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from PIL import Image, ImageDraw, ImageFont
+
+from asymtalker.media.speech import LOCAL_ONLY
+
+LABEL = "AI-generated"
+MARK = "AI-generated with AsymTalker"
+"""What the metadata of every file says, label or not."""
+BT709 = 1
+"""Of the colour tags of H.264: primaries, transfer and matrix alike."""
+LABEL_SHARE = 0.055
+"""Height of the label's letters, as a share of the frame's height."""
+SMALLEST_LABEL = 8
+
+
+@dataclass(frozen=True)
+class VideoProbe:
+    """Attributes:
+    fps: frames per second.
+    frames: frames in all, as the file says, or estimated from its length.
+    width, height: pixels.
+    seconds: length.
+    """
+
+    fps: float
+    frames: int
+    width: int
+    height: int
+    seconds: float
+
+
+class VideoWriter:
+    """Writes frames and speech to an mp4 (H.264, AAC) as they come, in memory that does not grow with its length.
+
+    The file is written beside its place and renamed when the `with` block ends well; otherwise nothing is left of it.
+
+    Args:
+        path: the mp4.
+        size: (width, height) of the frames in pixels; H.264 wants even sides, an odd one is extended by a pixel.
+        fps: frames per second.
+        sampling_rate: of the speech, in Hz.
+        label: draw "AI-generated" into a corner. (The metadata says so either way.)
+        metadata: further tags of the file, such as title.
+        crf: quality of H.264, 0 (lossless) to 51.
+
+    Raises:
+        OSError: the file cannot be written there.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: int,
+        sampling_rate: int,
+        label: bool = True,
+        metadata: Mapping[str, str] | None = None,
+        crf: int = 18,
+    ) -> None:
+        self._path = Path(path)
+        self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
+        self._size, self._fps, self._sampling_rate, self._crf = size, fps, sampling_rate, crf
+        self._metadata = {**(metadata or {}), "comment": MARK}
+        self._label = _draw_label(size) if label else None
+        self._frames = self._samples = 0
+
+    def __enter__(self) -> Self:
+        self._beside.touch(exist_ok=False)  # the encoder opens late; a path that cannot be written is known now
+        self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
+        self._container.metadata.update(self._metadata)
+        self._video = self._container.add_stream("libx264", rate=self._fps)
+        self._video.width, self._video.height = (side + side % 2 for side in self._size)
+        self._video.pix_fmt = "yuv420p"
+        self._video.options = {"crf": str(self._crf), "preset": "veryfast"}
+        context = self._video.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = ColorRange.MPEG
+        self._audio = self._container.add_stream("aac", rate=self._sampling_rate, layout="mono")
+        return self
+
+    def write(self, frames: np.ndarray) -> None:
+        """Appends frames, uint8 (F, H, W, 3) RGB."""
+        width, height = self._size
+        if frames.dtype != np.uint8 or frames.shape[1:] != (height, width, 3):
+            raise ValueError(f"Frames must be uint8 (F, {height}, {width}, 3), not {frames.dtype} {frames.shape}.")
+        for image in frames:
+            if self._label is not None:
+                image = _blend(image, self._label)
+            if width % 2 or height % 2:
+                image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+            self._frames += 1
+            self._container.mux(self._video.encode(frame))
+
+    def write_speech(self, samples: np.ndarray) -> None:
+        """Appends mono speech, float32 (samples,) in [-1, 1]."""
+        if not len(samples):
+            return
+        samples = np.ascontiguousarray(samples, dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = self._sampling_rate
+        frame.pts, frame.time_base = self._samples, Fraction(1, self._sampling_rate)
+        self._samples += len(samples)
+        self._container.mux(self._audio.encode(frame))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                for stream in (self._video, self._audio):
+                    self._container.mux(stream.encode(None))
+            self._container.close()
+            if kind is None:
+                self._beside.replace(self._path)
+        finally:
+            self._beside.unlink(missing_ok=True)
+
+
+def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:
+    """Decodes a video frame by frame, uint8 (H, W, 3) RGB.
+
+    Raises:
+        ValueError: it is not a video.
+    """
+    with _open_video(source) as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24", src_colorspace=_matrix(frame))
+
+
+def probe_video(source: str | Path | bytes) -> VideoProbe:
+    """Reads rate, size and length of a video without decoding it.
+
+    Raises:
+        ValueError: it is not a video.
+    """
+    with _open_video(source) as container:
+        stream = container.streams.video[0]
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+        frames = stream.frames or round(float(length) * fps)
+        return VideoProbe(fps, frames, stream.codec_context.width, stream.codec_context.height, float(length))
+
+
+@contextmanager
+def _open_video(source: str | Path | bytes) -> Iterator[av.container.InputContainer]:
+    name = "The file" if isinstance(source, bytes) else Path(source).name
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        try:
+            with av.open(file, options=LOCAL_ONLY) as container:
+                if not container.streams.video:
+                    raise ValueError(f"{name} has no picture: give a video.")
+                yield container
+        except av.FFmpegError as error:
+            raise ValueError(f"{name} could not be decoded as a video ({error.strerror}).") from error
+
+
+def _matrix(frame: av.VideoFrame) -> Colorspace:
+    """The frame's colour matrix; a file that does not say is taken for BT.601, as decoders do."""
+    return Colorspace.ITU709 if frame.colorspace == BT709 else Colorspace.ITU601
+
+
+def _draw_label(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The label as colour (H, W, 3) and opacity (H, W, 1), float32 in [0, 255] and [0, 1]: light on a dark plate."""
+    width, height = size
+    letters = max(SMALLEST_LABEL, round(LABEL_SHARE * height))
+    font, margin = ImageFont.load_default(letters), max(2, letters // 3)
+    image = Image.new("RGBA", size)
+    pen = ImageDraw.Draw(image)
+    corner = (width - margin, height - margin)
+    left, top, right, bottom = pen.textbbox(corner, LABEL, font=font, anchor="rd")
+    plate = (left - margin // 2, top - margin // 2, right + margin // 2, bottom + margin // 2)
+    pen.rounded_rectangle(plate, radius=margin, fill=(0, 0, 0, 110))
+    pen.text(corner, LABEL, font=font, anchor="rd", fill=(255, 255, 255, 235))
+    pixels = np.asarray(image, dtype=np.float32)
+    return pixels[..., :3], pixels[..., 3:] / 255
+
+
+def _blend(image: np.ndarray, label: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    colour, opacity = label
+    return (image + opacity * (colour - image)).round().astype(np.uint8)

@@ -1,0 +1,143 @@
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from asymtalker.media.speech import read_speech
+
+RATE = 16_000
+
+
+def tone(seconds=1.0, rate=RATE, hertz=440.0):
+    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def encode(path, codec, samples, rate=48_000, video=False):
+    """Writes sound with PyAV, beside a black picture if `video`."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("libx264", rate=25) if video else None
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        if picture:
+            picture.width = picture.height = 64
+            picture.pix_fmt = "yuv420p"
+            for index in range(25):
+                frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                container.mux(picture.encode(frame))
+            container.mux(picture.encode(None))
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def loudest_frequency(samples):
+    return np.abs(np.fft.rfft(samples)).argmax() * RATE / len(samples)
+
+
+@pytest.mark.parametrize(
+    "suffix, codec",
+    [("mp3", "libmp3lame"), ("m4a", "aac"), ("ogg", "libopus"), ("webm", "libopus"), ("flac", "flac"), ("mkv", "aac")],
+)
+def test_compressed_sound_is_decoded(tmp_path, suffix, codec):
+    path = tmp_path / f"speech.{suffix}"
+    encode(path, codec, tone(rate=48_000), video=suffix == "mkv")
+    for source in (path, str(path), path.read_bytes()):
+        samples = read_speech(source)
+        assert samples.dtype == np.float32 and samples.ndim == 1
+        assert len(samples) == pytest.approx(RATE, abs=0.1 * RATE)
+        assert loudest_frequency(samples) == pytest.approx(440, abs=2)
+        assert np.sqrt(np.square(samples).mean()) == pytest.approx(0.354, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "subtype, rate, channels", [("PCM_U8", 8_000, 1), ("PCM_16", 96_000, 2), ("PCM_24", 44_100, 6), ("FLOAT", RATE, 1)]
+)
+def test_wav_of_any_kind_is_decoded(tmp_path, subtype, rate, channels):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, np.tile(tone(rate=rate)[:, None], channels), rate, subtype=subtype)
+    samples = read_speech(path)
+    assert len(samples) == pytest.approx(RATE, abs=20)
+    assert loudest_frequency(samples) == pytest.approx(440, abs=1)
+
+
+def test_sound_that_needs_no_change_is_not_changed(tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, tone(), RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(read_speech(path), tone())
+
+
+@pytest.mark.parametrize("dtype, scale", [(np.int16, 32768), (np.int32, 2**31), (np.float32, 1), (np.float64, 1)])
+def test_samples_of_a_microphone(dtype, scale):
+    stereo = np.stack([tone(rate=48_000), np.zeros(48_000)], axis=1)
+    samples = read_speech((48_000, (stereo * scale).astype(dtype)))
+    assert len(samples) == RATE
+    np.testing.assert_allclose(samples[100:-100], 0.5 * tone()[100:-100], atol=2e-3)
+
+
+def test_eight_bit_samples():
+    np.testing.assert_allclose(read_speech(np.array([0, 128, 255], np.uint8)), [-1, 0, 127 / 128])
+
+
+def test_what_is_no_number_becomes_silence():
+    samples = read_speech(np.array([0.1, np.nan, np.inf, -np.inf, 5.0], np.float32))
+    np.testing.assert_allclose(samples, [0.1, 0, 1, -1, 1])
+
+
+def test_silence_is_speech():
+    assert not read_speech(np.zeros(RATE, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda path: path.write_text("this is no sound" * 100), "could not be decoded as sound"),
+        (lambda path: path.write_bytes(b""), "could not be decoded as sound"),
+        (lambda path: soundfile.write(path, np.zeros(0), RATE), "empty"),
+        (lambda path: path.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile:///etc/passwd\n"), "decoded"),
+    ],
+)
+def test_files_without_sound_are_refused(tmp_path, make, message):
+    path = tmp_path / "speech.wav"
+    make(path)
+    with pytest.raises(ValueError, match=message):
+        read_speech(path)
+
+
+def test_a_film_without_sound_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 64
+        container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode(None))
+    with pytest.raises(ValueError, match="has no sound"):
+        read_speech(buffer.getvalue())
+
+
+def test_empty_samples_are_refused():
+    with pytest.raises(ValueError, match="empty"):
+        read_speech((48_000, np.zeros(0, np.int16)))
+
+
+@pytest.mark.parametrize("samples", [np.zeros((2, 2, 2), np.float32), np.array(["a"])])
+def test_samples_that_are_none_are_refused(samples):
+    with pytest.raises(ValueError, match="Samples must"):
+        read_speech(samples)
+
+
+def test_the_limit_is_named(tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, tone(3), RATE)
+    for source in (path, (RATE, tone(3))):
+        with pytest.raises(ValueError, match=r"lasts 3 s .* at most 2 s"):
+            read_speech(source, max_seconds=2)
+        assert len(read_speech(source, max_seconds=3)) == 3 * RATE
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"nothing\.wav"):
+        read_speech(tmp_path / "nothing.wav")

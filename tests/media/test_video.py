@@ -1,0 +1,131 @@
+import av
+import numpy as np
+import pytest
+
+from asymtalker.media.speech import read_speech
+from asymtalker.media.video import VideoWriter, probe_video, read_frames
+
+FPS, RATE = 25, 16_000
+
+
+def moving_picture(frames=50, width=96, height=64):
+    """Smooth colours that drift, uint8 (F, H, W, 3)."""
+    t, y, x = np.meshgrid(np.arange(frames), np.arange(height), np.arange(width), indexing="ij")
+    waves = [np.sin(x / 15 + t / 9), np.cos(y / 12 - t / 7), np.sin((x + y) / 20)]
+    return (127.5 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+def clicks(seconds, at):
+    samples = np.zeros(round(seconds * RATE), np.float32)
+    for time in at:
+        samples[round(time * RATE) :][:32] = 0.9
+    return samples
+
+
+def write(path, frames, samples, pieces=4, **options):
+    with VideoWriter(path, frames.shape[2:0:-1], FPS, RATE, **options) as writer:
+        for picture, sound in zip(np.array_split(frames, pieces), np.array_split(samples, pieces), strict=True):
+            writer.write(picture)
+            writer.write_speech(sound)
+
+
+def test_colours_survive(tmp_path):
+    frames = moving_picture()
+    write(tmp_path / "video.mp4", frames, clicks(2, [1]), label=False)
+    decoded = np.stack(list(read_frames(tmp_path / "video.mp4")))
+    assert decoded.shape == frames.shape
+    error = decoded.astype(float) - frames
+    assert np.abs(error).mean() < 3
+    assert np.abs(error.mean((0, 1, 2))).max() < 2  # no tint: the matrix is the one that is tagged
+
+
+def test_sound_stays_with_the_picture(tmp_path):
+    times = [0.1, 0.8, 1.7]
+    write(tmp_path / "video.mp4", moving_picture(), clicks(2, times))
+    samples = read_speech(tmp_path / "video.mp4", RATE)
+    for time in times:
+        around = slice(round((time - 0.08) * RATE), round((time + 0.08) * RATE))
+        found = (np.abs(samples[around]).argmax() + around.start) / RATE
+        assert found == pytest.approx(time, abs=0.02)
+    assert len(samples) / RATE == pytest.approx(2, abs=0.07)
+
+
+def test_probe(tmp_path):
+    write(tmp_path / "video.mp4", moving_picture(), clicks(2, []))
+    for source in (tmp_path / "video.mp4", (tmp_path / "video.mp4").read_bytes()):
+        probe = probe_video(source)
+        assert (probe.fps, probe.frames, probe.width, probe.height) == (25, 50, 96, 64)
+        assert probe.seconds == pytest.approx(2)
+
+
+def test_odd_sizes_gain_a_pixel(tmp_path):
+    write(tmp_path / "video.mp4", moving_picture(8, 97, 63), clicks(0.32, []))
+    assert next(read_frames(tmp_path / "video.mp4")).shape == (64, 98, 3)
+
+
+def test_the_file_says_that_it_is_generated(tmp_path):
+    for label in (True, False):
+        write(
+            tmp_path / "video.mp4",
+            moving_picture(8),
+            clicks(0.32, []),
+            label=label,
+            metadata={"title": "A talk", "comment": "real"},
+        )
+        with av.open(str(tmp_path / "video.mp4")) as container:
+            assert "AI-generated" in container.metadata["comment"]
+            assert container.metadata["title"] == "A talk"
+
+
+def test_label_is_in_its_corner(tmp_path):
+    grey = np.full((8, 128, 128, 3), 128, np.uint8)
+    write(tmp_path / "video.mp4", grey, clicks(0.32, []))
+    difference = np.abs(next(read_frames(tmp_path / "video.mp4")).astype(int) - 128).max(-1)
+    assert difference[:100].max() < 8
+    assert difference[100:, 40:].max() > 80
+
+
+def test_browsers_can_start_before_the_end_is_there(tmp_path):
+    write(tmp_path / "video.mp4", moving_picture(), clicks(2, []))
+    data = (tmp_path / "video.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_nothing_is_left_of_a_failure(tmp_path):
+    kept = tmp_path / "video.mp4"
+    kept.write_bytes(b"an earlier video")
+    with pytest.raises(RuntimeError, match="in the middle"), VideoWriter(kept, (96, 64), FPS, RATE) as writer:
+        writer.write(moving_picture(8))
+        raise RuntimeError("in the middle")
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
+    assert kept.read_bytes() == b"an earlier video"
+
+
+def test_nothing_is_there_before_the_end(tmp_path):
+    with VideoWriter(tmp_path / "video.mp4", (96, 64), FPS, RATE) as writer:
+        writer.write(moving_picture(30))
+        assert not (tmp_path / "video.mp4").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
+
+
+def test_frames_of_another_size_are_refused(tmp_path):
+    with (
+        pytest.raises(ValueError, match=r"uint8 \(F, 64, 96, 3\)"),
+        VideoWriter(tmp_path / "video.mp4", (96, 64), FPS, RATE) as writer,
+    ):
+        writer.write(moving_picture(2, 64, 64))
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with (
+        pytest.raises(OSError, match="nowhere"),
+        VideoWriter(tmp_path / "nowhere" / "video.mp4", (96, 64), FPS, RATE),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("read", [probe_video, lambda path: list(read_frames(path))])
+def test_what_is_no_video_is_refused(tmp_path, read):
+    (tmp_path / "text.mp4").write_text("no video" * 100)
+    with pytest.raises(ValueError, match=r"text\.mp4 could not be decoded"):
+        read(tmp_path / "text.mp4")
