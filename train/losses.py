@@ -33,7 +33,7 @@ def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
 
 
 def draw_sigma(batch: int, shift: float, pure_noise: float = 0.0, device: torch.device | str = "cpu") -> Tensor:
-    """Shifted-uniform noise levels for the teacher, exactly 1 (a student's first step) with probability `pure_noise`."""
+    """Shifted-uniform noise levels of the teacher, exactly 1 (where a student starts) with probability `pure_noise`."""
     sigma = shift_sigma(torch.rand(batch, device=device), shift).clamp(min=1e-3)
     return torch.where(torch.rand(batch, device=device) < pure_noise, torch.ones_like(sigma), sigma)
 

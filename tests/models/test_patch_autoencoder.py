@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from asymtalker.models import AutoencoderPatchKLT
+from asymtalker.models.patch_autoencoder import patchify, unpatchify
+from tests.tiny import tiny_vae
+from train.autoencoder import fit, reconstruction_psnr
+
+
+def full_rank() -> AutoencoderPatchKLT:
+    torch.manual_seed(0)
+    return AutoencoderPatchKLT(latent_channels=3 * 2 * 16, scale_factor_spatial=4, scale_factor_temporal=2)
+
+
+@pytest.mark.parametrize(("frames", "latents"), [(1, 1), (5, 2), (21, 6)])
+def test_counts(frames, latents):
+    vae = tiny_vae()
+    z = vae.encode(torch.zeros(2, 3, frames, 32, 48)).latent_dist.mode()
+    assert z.shape == (2, 8, latents, 2, 3)
+    assert vae.decode(z).sample.shape == (2, 3, frames, 32, 48)
+
+
+def test_patches_are_cut_and_put_together():
+    frames = torch.randn(2, 3, 4, 8, 12)
+    patches = patchify(frames, 2, 4)
+    assert patches.shape == (2, 2, 2, 3, 3 * 2 * 16)
+    torch.testing.assert_close(patches[0, 1, 0, 2].view(3, 2, 4, 4), frames[0, :, 2:4, :4, 8:])
+    torch.testing.assert_close(unpatchify(patches, 2, 4), frames)
+
+
+@torch.no_grad()
+def test_with_all_components_nothing_is_lost():
+    frames = torch.rand(1, 3, 5, 8, 8) * 2 - 1
+    torch.testing.assert_close(full_rank()(frames).sample, frames, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_encoding_what_was_decoded_changes_nothing():
+    vae = tiny_vae()
+    z = vae.encode(0.1 * torch.randn(1, 3, 9, 32, 32)).latent_dist.mode()
+    torch.testing.assert_close(vae.encode(vae.decode(z).sample).latent_dist.mode()[:, :, 1:], z[:, :, 1:])
+
+
+def test_a_number_of_frames_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="1 plus a multiple of 4, not 8"):
+        tiny_vae().encode(torch.zeros(1, 3, 8, 32, 32))
+
+
+def test_more_components_than_values_are_refused():
+    with pytest.raises(ValueError, match="latent_channels"):
+        AutoencoderPatchKLT(latent_channels=100, scale_factor_spatial=2, scale_factor_temporal=2)
+
+
+@torch.no_grad()
+def test_fit_finds_the_directions_that_matter():
+    """Windows made of a few patterns are reproduced by as many components, whatever their colours."""
+    torch.manual_seed(0)
+    patterns = torch.randn(6, 3, 2, 4, 4)
+    patterns = torch.cat([patterns, patterns.flip(-1)])  # mirror images count as well
+    amounts = 0.05 * torch.randn(8, 3, 3, 3, 12)
+    patches = torch.einsum("bthwk,kcrij->bthwcrij", amounts, patterns).flatten(4)
+    windows = list(unpatchify(patches, 2, 4)[:, :, 1:].clamp(-1, 1).split(2))
+    for window in windows:
+        window[:, :, 0] = 0  # the first frame stands alone: give it nothing to explain
+    vae = AutoencoderPatchKLT(latent_channels=12, scale_factor_spatial=4, scale_factor_temporal=2)
+    before = reconstruction_psnr(vae, windows)
+    fit(vae, windows, whitening=0.5)
+    assert reconstruction_psnr(vae, windows) > 60 > before
+    torch.testing.assert_close(vae.basis.T @ vae.basis, torch.eye(12), atol=1e-4, rtol=0)
+    assert len(vae.config.latents_std) == 12
+
+
+@torch.no_grad()
+def test_fitted_latents_have_unit_variance():
+    torch.manual_seed(0)
+    windows = [0.2 * torch.randn(8, 3, 5, 8, 8) for _ in range(8)]
+    vae = AutoencoderPatchKLT(latent_channels=48, scale_factor_spatial=4, scale_factor_temporal=2)
+    fit(vae, windows, whitening=0.5)
+    z = torch.cat([vae.encode(w).latent_dist.mode() for w in windows])
+    scaled = z / torch.tensor(vae.config.latents_std).view(-1, 1, 1, 1)
+    assert scaled.var().item() == pytest.approx(1, rel=0.15)

@@ -1,0 +1,176 @@
+"""The pipeline: one stream of chunks, whichever way it is asked for."""
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import SAMPLES_PER_FRAME
+from asymtalker.conditioning import continuity_reference
+from tests.tiny import tiny_pipeline
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def pipe() -> AsymTalkerPipeline:
+    return tiny_pipeline()
+
+
+@pytest.fixture(scope="module")
+def portrait() -> PIL.Image.Image:
+    pixels = np.random.default_rng(0).uniform(0, 255, (5, 4, 3)).astype(np.uint8)
+    return PIL.Image.fromarray(pixels).resize((80, 100), PIL.Image.BICUBIC)
+
+
+def speech(frames: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, round(frames * SAMPLES_PER_FRAME)).astype(np.float32)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("kind", ["patch", "wan", "ltx"])
+def test_video_is_as_long_as_the_speech(portrait, kind):
+    pipe = tiny_pipeline(kind)
+    for frames in (1, pipe.layout.new_frames, pipe.layout.new_frames + 0.5):
+        video = pipe(portrait, speech(frames), generator=seeded()).frames
+        assert video.shape == (int(np.ceil(frames)), SIDE, SIDE, 3)
+        assert np.isfinite(video).all() and 0 <= video.min() < video.max() <= 1
+
+
+def test_stream_is_the_whole_video(pipe, portrait):
+    blocks = list(pipe.stream(portrait, speech(37.2), generator=seeded()))
+    assert [len(block) for block in blocks] == [16, 16, 6]
+    assert {block.dtype for block in blocks} == {np.dtype(np.uint8)}
+    whole = pipe(portrait, speech(37.2), generator=seeded()).frames
+    np.testing.assert_allclose(np.concatenate(blocks) / 255, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("piece", [100, SAMPLES_PER_FRAME, 7001])
+def test_a_microphone_gives_what_a_file_gives(pipe, portrait, piece):
+    sound = speech(37.2)
+    pieces = (sound[start : start + piece] for start in range(0, len(sound), piece))
+    streamed = np.concatenate(list(pipe.stream(portrait, pieces, generator=seeded())))
+    whole = np.concatenate(list(pipe.stream(portrait, sound, generator=seeded())))
+    np.testing.assert_array_equal(streamed, whole)
+
+
+def test_chunks_come_before_the_speech_ends(pipe, portrait):
+    """A chunk needs the sound of its own frames and the lookahead, and no more."""
+    heard = []
+
+    def microphone():
+        for frame in range(100):
+            heard.append(frame)
+            yield speech(1, seed=frame)
+
+    stream = pipe.stream(portrait, microphone())
+    next(stream)
+    assert len(heard) == pipe.layout.new_frames + pipe.speech_encoder.lookahead_frames
+    stream.close()
+
+
+def test_seeds(pipe, portrait):
+    one, same, other = (pipe(portrait, speech(8), generator=seeded(seed)).frames for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 0.01
+
+
+def test_streams_do_not_disturb_each_other(pipe, portrait):
+    mirrored = portrait.transpose(PIL.Image.FLIP_LEFT_RIGHT)
+    alone = [list(pipe.stream(image, speech(40), generator=seeded())) for image in (portrait, mirrored)]
+    streams = [pipe.stream(image, speech(40), generator=seeded()) for image in (portrait, mirrored)]
+    together = list(zip(*streams, strict=True))
+    for index in range(2):
+        np.testing.assert_array_equal(np.concatenate(alone[index]), np.concatenate([pair[index] for pair in together]))
+
+
+def test_later_chunks_go_on_from_earlier_ones(pipe, portrait):
+    """With the same noise and silence throughout, a chunk depends on the one before it, through κ alone."""
+    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state.speech.append(torch.zeros(100 * SAMPLES_PER_FRAME))
+    first = pipe.next_chunk(state)
+    torch.testing.assert_close(state.continuity, continuity_reference(pipe.vae, first, pipe.layout))
+    kept, state.generator = state.continuity, seeded(5)
+    second = pipe.next_chunk(state)
+    state.continuity, state.chunk, state.generator = kept, 1, seeded(5)
+    torch.testing.assert_close(pipe.next_chunk(state), second)
+    state.continuity, state.chunk, state.generator = kept + 0.5, 1, seeded(5)
+    assert (pipe.next_chunk(state) - second).abs().max() > 1e-3
+
+
+def test_saved_and_loaded(pipe, portrait, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    loaded = AsymTalkerPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    assert loaded.layout == pipe.layout
+    assert loaded.config.num_inference_steps == pipe.config.num_inference_steps
+    frames = (p(portrait, speech(20), generator=seeded()).frames for p in (pipe, loaded))
+    np.testing.assert_allclose(*frames, atol=1e-2)
+
+
+def test_output_types(pipe, portrait):
+    arrays, images, tensor = (
+        pipe(portrait, speech(3), generator=seeded(), output_type=kind, return_dict=False)[0]
+        for kind in ("np", "pil", "pt")
+    )
+    assert arrays.shape == (3, SIDE, SIDE, 3)
+    assert tensor.shape == (3, 3, SIDE, SIDE)
+    np.testing.assert_allclose(tensor.permute(0, 2, 3, 1), arrays)
+    np.testing.assert_allclose(np.stack([np.asarray(image) for image in images]) / 255, arrays, atol=1e-6)
+
+
+def test_callback_counts_chunks(pipe, portrait):
+    seen = []
+    pipe(portrait, speech(37.2), callback_on_chunk_end=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == [1, 2, 3]
+    assert seen[-1] == (3, 3)
+
+
+def test_other_sizes(pipe, portrait):
+    assert pipe(portrait, speech(2), width=96, height=64).frames.shape == (2, 64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps must be 1 to 100, not 0"),
+        ({"guidance_scale": -1.0}, "guidance_scale must be 0 or more, not -1.0"),
+        ({"color_match": 1.5}, "color_match must be 0 to 1, not 1.5"),
+        ({"width": 50}, "multiples of 16, not 50 x 64"),
+        ({"output_type": "gif"}, 'output_type must be "np", "pil" or "pt", not "gif"'),
+    ],
+)
+def test_options_out_of_range_are_named(pipe, portrait, options, message):
+    with pytest.raises(ValueError, match=message):
+        pipe(portrait, speech(2), **options)
+
+
+def test_no_speech_is_refused(pipe, portrait):
+    with pytest.raises(ValueError, match="speech is empty"):
+        pipe(portrait, np.zeros(0, np.float32))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"guidance_scale": 3.0},
+        {"reference_mode": "static"},
+        {"color_match": 1.0},
+        {"num_inference_steps": 3},
+    ],
+)
+def test_options_change_the_video(pipe, portrait, options):
+    plain, changed = (pipe(portrait, speech(20), generator=seeded(), **chosen).frames for chosen in ({}, options))
+    assert np.abs(plain - changed).max() > 1 / 255
+
+
+def test_color_match_takes_the_colours_of_the_portrait(pipe):
+    grey = PIL.Image.new("RGB", (SIDE, SIDE), (90, 120, 150))
+    matched = pipe(grey, speech(16), generator=seeded(), color_match=1.0).frames
+    free = pipe(grey, speech(16), generator=seeded(), color_match=0.0).frames
+    wanted = np.array([90, 120, 150]) / 255
+    assert np.abs(matched.mean((0, 1, 2)) - wanted).max() < 0.02 < np.abs(free.mean((0, 1, 2)) - wanted).max()
