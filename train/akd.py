@@ -7,6 +7,11 @@ generated; the student learns by distribution matching and a regression anchor. 
 combinations of `teacher_continuity` and `student_continuity`, and `reference_mode`.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
 from dataclasses import dataclass
 from typing import Literal
 

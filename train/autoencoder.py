@@ -3,6 +3,11 @@
 accelerate launch train/autoencoder.py --config train/configs/tiny/autoencoder.yaml
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
 import logging
 from dataclasses import dataclass
 

@@ -107,7 +107,7 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     """Starts accelerate with logging and seeds; every process draws its own noise."""
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision)
+    accelerator = Accelerator(mixed_precision=settings.mixed_precision or "no")  # YAML reads a bare no as false
     set_seed(seed, device_specific=True)
     Path(settings.output).mkdir(parents=True, exist_ok=True)
     return accelerator

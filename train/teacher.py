@@ -5,6 +5,11 @@
 κ is always that of the real clip and never noised; the loss covers the new latents only.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
 from dataclasses import dataclass
 
 import torch

@@ -1,0 +1,186 @@
+"""Rollouts in training are the streams of the pipeline, and gradients flow where they should."""
+
+import itertools
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from diffusers import FlowMatchLCMScheduler
+
+from asymtalker.chunks import SAMPLES_PER_FRAME
+from asymtalker.sampling import denoise_chunk, set_steps
+from tests.tiny import tiny_pipeline
+from train.akd import AKDSettings, Roles, choose_continuity, critic_loss, score_gradient, student_sample
+from train.data import Clip
+from train.rollout import RolloutBatch, RolloutPool, measure_motion
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def clips():
+    rng = np.random.default_rng(0)
+    made = []
+    for index, frames in enumerate((50, 90)):
+        coarse = rng.uniform(0, 255, (frames // 10 + 1, 5, 5, 3)).astype(np.uint8)
+        pictures = [PIL.Image.fromarray(coarse[i // 10]).resize((SIZE, SIZE), PIL.Image.BICUBIC) for i in range(frames)]
+        speech = rng.normal(0, 3000, frames * SAMPLES_PER_FRAME).astype(np.int16)
+        made.append(Clip(f"clip{index}", np.stack(pictures), speech, (0, 0, SIZE), (16, 16, 32, 32)))
+    return made
+
+
+@pytest.fixture
+def pipeline():
+    return tiny_pipeline()
+
+
+def new_pool(clips, pipeline, **options):
+    return RolloutPool(
+        clips, pipeline, **({"batch_size": 2, "size": SIZE, "max_chunks": 4, "warm_start": 0.0, "seed": 0} | options)
+    )
+
+
+@torch.no_grad()
+def generate(pipeline, batch):
+    scheduler = FlowMatchLCMScheduler(shift=3.0)
+    set_steps(scheduler, 2, torch.device("cpu"))
+    window = batch.window
+    return denoise_chunk(
+        pipeline.transformer,
+        scheduler,
+        torch.randn_like(window.latents),
+        batch.generated_continuity,
+        window.reference,
+        window.speech,
+    )
+
+
+@torch.no_grad()
+def test_cold_streams_start_from_the_portrait(clips, pipeline):
+    batch = new_pool(clips, pipeline).next()
+    assert batch.depth == [0, 0]
+    torch.testing.assert_close(batch.generated_continuity, batch.window.continuity)
+    held = batch.window.reference[:, :, : pipeline.layout.continuity_latents]
+    torch.testing.assert_close(
+        batch.generated_continuity, held, atol=0.2, rtol=0
+    )  # jitter moves clip and portrait alike
+
+
+@torch.no_grad()
+def test_what_was_generated_is_what_comes_next(clips, pipeline):
+    """κ_gen is the end of the decoded chunk, encoded again: the state that the pipeline's stream would be in."""
+    pool = new_pool(clips, pipeline, max_chunks=100, seed=1)
+    batch = pool.next()
+    for depth in range(1, 3):
+        latents = generate(pipeline, batch)
+        pool.advance(batch, latents)
+        following = pool.next()
+        frames = pipeline.vae.decode(torch.cat([batch.generated_continuity, latents], dim=2)).sample
+        expected = pipeline.vae.encode(frames[:, :, -pipeline.layout.continuity_frames :]).latent_dist.mode()
+        gone_on = [index for index in range(2) if following.depth[index] == depth]
+        assert gone_on  # the other's clip may have ended
+        made, real = following.generated_continuity[gone_on], following.window.continuity[gone_on]
+        torch.testing.assert_close(made, expected[gone_on], atol=1e-4, rtol=0)
+        assert (made - real).abs().max() > 0.01
+        batch = following
+
+
+@torch.no_grad()
+def test_streams_end_with_their_clip_and_others_take_their_place(clips, pipeline):
+    pool = new_pool(clips, pipeline, max_chunks=100)
+    depths = []
+    for _ in range(12):
+        batch = pool.next()
+        depths.append(batch.depth[0])
+        pool.advance(batch, batch.window.latents)
+    longest = max(len(clip.frames) for clip in clips) // pipeline.layout.new_frames
+    assert max(depths) < longest
+    assert depths.count(0) > 1
+    assert all(after in (0, before + 1) for before, after in itertools.pairwise(depths))
+
+
+@torch.no_grad()
+def test_streams_are_as_deep_as_allowed(clips, pipeline):
+    pool = new_pool(clips, pipeline, max_chunks=2)
+    seen = set()
+    for _ in range(12):
+        batch = pool.next()
+        seen.update(batch.depth)
+        pool.advance(batch, batch.window.latents)
+    assert seen == {0, 1}
+
+
+def test_a_clip_without_a_chunk_is_refused(clips, pipeline):
+    short = Clip("short", clips[0].frames[:16], clips[0].speech, (0, 0, SIZE), (16, 16, 32, 32))
+    with pytest.raises(ValueError, match="longer than a chunk of 16"):
+        new_pool([short], pipeline)
+
+
+@pytest.fixture
+def batch(clips, pipeline) -> RolloutBatch:
+    """A second chunk, where real and generated κ differ."""
+    pool = new_pool(clips, pipeline, max_chunks=100, seed=1)
+    with torch.no_grad():
+        first = pool.next()
+        pool.advance(first, torch.randn_like(first.window.latents))
+        return pool.next()
+
+
+@pytest.mark.parametrize("exit_step", [0, 1])
+def test_the_gradient_flows_through_one_step(pipeline, batch, exit_step):
+    """Only the exit step's evaluation is in the graph, and the chunk that goes on is finished without one."""
+    scheduler, graded = FlowMatchLCMScheduler(shift=3.0), []
+    set_steps(scheduler, 2, torch.device("cpu"))
+    pipeline.transformer.register_forward_pre_hook(lambda *_: graded.append(torch.is_grad_enabled()))
+    sample, finished = student_sample(pipeline.transformer, scheduler, batch, batch.generated_continuity, exit_step)
+    assert graded == [index == exit_step for index in range(2)]
+    assert sample.requires_grad and not finished.requires_grad
+    assert sample.shape == finished.shape == batch.window.latents.shape
+    sample.sum().backward()
+    assert pipeline.transformer.proj_out.weight.grad.abs().max() > 0
+
+
+def test_each_network_sees_the_continuity_of_its_role(pipeline, batch):
+    seen = {"teacher": [], "critic": []}
+    networks = {name: tiny_pipeline().transformer for name in seen}
+    for name, network in networks.items():
+        network.register_forward_pre_hook(lambda _, args, name=name: seen[name].append(args[0]))
+    roles = Roles(pipeline.transformer, networks["teacher"], networks["critic"])
+    settings = AKDSettings(dataset="", teacher="", output="", guidance_scale=2.0)
+    sample = torch.randn_like(batch.window.latents)
+    score_gradient(roles, batch, sample, 3.0, settings)
+    critic_loss(roles.critic, batch, sample, 3.0, settings)
+    known, channels = pipeline.layout.continuity_latents, sample.shape[1]
+    assert len(seen["teacher"]) == 2  # guidance: with speech and without
+    for hidden in seen["teacher"]:
+        torch.testing.assert_close(hidden[:, :channels, :known], batch.window.continuity)
+    assert len(seen["critic"]) == 2  # for g, and for its own loss
+    for hidden in seen["critic"]:
+        torch.testing.assert_close(hidden[:, :channels, :known], batch.generated_continuity)
+
+
+def test_where_teacher_and_critic_agree_nothing_is_learnt(pipeline, batch):
+    """The same network under the same κ, without guidance: g is zero."""
+    same = AKDSettings(dataset="", teacher="", output="", guidance_scale=1.0, teacher_continuity="generated")
+    roles = Roles(pipeline.transformer, pipeline.transformer, pipeline.transformer)
+    sample = torch.randn_like(batch.window.latents)
+    assert score_gradient(roles, batch, sample, 3.0, same).abs().max() < 1e-5
+    asymmetric = AKDSettings(dataset="", teacher="", output="", guidance_scale=1.0)
+    assert score_gradient(roles, batch, sample, 3.0, asymmetric).abs().max() > 1e-3
+
+
+def test_the_four_combinations_of_continuity(batch):
+    torch.testing.assert_close(choose_continuity(batch, "real"), batch.window.continuity)
+    torch.testing.assert_close(choose_continuity(batch, "generated"), batch.generated_continuity)
+
+
+def test_motion_of_a_steady_pan():
+    """The real clip's own frames have its motion and no seam; frames half as fast have half of it."""
+    ramp = torch.linspace(-0.5, 0.5, 21).view(1, 1, 21, 1, 1).expand(1, 3, 21, 4, 4)
+    same, slow = measure_motion(ramp, ramp, 5), measure_motion(ramp / 2, ramp, 5)
+    assert (same.seam_ratio, same.motion_ratio, same.drift) == pytest.approx((1, 1, 0), abs=1e-4)
+    assert slow.motion_ratio == pytest.approx(0.5, rel=1e-4)
+    jump = ramp.clone()
+    jump[:, :, 5:] += 0.5
+    assert measure_motion(jump, ramp, 5).seam_ratio > 5

@@ -1,0 +1,177 @@
+"""The three stages of training, end to end at a tiny size, on clips made here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from diffusers import FlowMatchLCMScheduler
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.media.video import VideoWriter
+from train import akd, autoencoder, teacher
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 60
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A folder of mp4 clips: the example portraits swaying, with noise for a voice; and one clip without a face."""
+    folder = tmp_path_factory.mktemp("dataset")
+    portraits = sorted((ROOT / "examples").glob("*.jpg"))
+    assert portraits
+    rng = np.random.default_rng(0)
+    for path in portraits[:3]:
+        portrait = PIL.Image.open(path).convert("RGB").resize((200, 200))
+        write_clip(folder / f"{path.stem}.mp4", [sway(portrait, frame) for frame in range(FRAMES)], rng)
+    write_clip(folder / "wall.mp4", [np.full((200, 200, 3), 128, np.uint8)] * FRAMES, rng)
+    return folder
+
+
+def sway(portrait, frame):
+    shift = 4 * np.sin(frame / 9)
+    return np.asarray(portrait.transform(portrait.size, PIL.Image.AFFINE, (1, 0, shift, 0, 1, 0)))
+
+
+def write_clip(path, frames, rng):
+    with VideoWriter(path, (200, 200), 25, 16_000, label=False) as writer:
+        writer.write(np.stack(frames))
+        writer.write_speech(rng.normal(0, 0.1, len(frames) * 640).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def common(dataset, runs):
+    pairs = {"dataset": dataset, "store": runs / "store", "size": 64, "holdout": 3, "workers": 0}
+    return settings(**pairs)
+
+
+def settings(**pairs):
+    return [argument for key, value in pairs.items() for argument in ("--set", f"{key}={value}")]
+
+
+TRAINING = {"batch_size": 2, "compile": "false", "mixed_precision": "no", "log_steps": 1, "warmup_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def initial(common, runs):
+    network = {
+        "latent_channels": 16,
+        "windows": 8,
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+        "ffn_dim": 32,
+        "audio_hidden_dim": 16,
+    }
+    config = ROOT / "train/configs/tiny/autoencoder.yaml"
+    autoencoder.main(["--config", str(config), *common, *settings(output=runs / "autoencoder", **network)])
+    return runs / "autoencoder"
+
+
+@pytest.fixture(scope="module")
+def trained(common, runs, initial):
+    config = ROOT / "train/configs/tiny/teacher.yaml"
+    arguments = [
+        "--config",
+        str(config),
+        *common,
+        *settings(init=initial, output=runs / "teacher", max_steps=3, **TRAINING),
+    ]
+    teacher.main(arguments)
+    return runs / "teacher", arguments
+
+
+@pytest.fixture(scope="module")
+def distilled(common, runs, trained):
+    config = ROOT / "train/configs/tiny/akd.yaml"
+    arguments = [
+        "--config",
+        str(config),
+        *common,
+        *settings(teacher=trained[0] / "pipeline", output=runs / "akd", max_steps=4, **TRAINING),
+    ]
+    akd.main(arguments)
+    return runs / "akd", arguments
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_clips_without_a_face_are_named_and_left_out(initial, runs):
+    records = {path.stem: json.loads(path.read_text()) for path in (runs / "store").rglob("*.json")}
+    assert "a face was found in only 0 of 8 frames" in records["wall"]["error"]
+    assert sum("error" not in record for record in records.values()) == 3
+
+
+def test_the_autoencoder_is_a_pipeline_to_start_from(initial):
+    pipeline = AsymTalkerPipeline.from_pretrained(initial)
+    assert pipeline.frame_size == (64, 64)
+    assert pipeline.transformer.config.motion_prior == [6, 2]
+    np.testing.assert_array_equal(pipeline.transformer.motion.basis.numpy(), pipeline.vae.basis.numpy())
+    deviation = pipeline.transformer.motion.deviation
+    assert (deviation[:2] == 1).all() and deviation[2:].mean() < 1  # holding still explains something
+
+
+def test_the_teacher_learns_and_is_saved(trained, initial):
+    figures = logged(trained[0])
+    assert [row["step"] for row in figures] == [1, 2, 3]
+    assert all(np.isfinite(row["loss"]) and row["gradient"] > 0 for row in figures)
+    before, after = (AsymTalkerPipeline.from_pretrained(f) for f in (initial, trained[0] / "pipeline"))
+    moved = after.transformer.proj_out.weight - before.transformer.proj_out.weight
+    assert moved.abs().max() > 0
+    np.testing.assert_array_equal(after.transformer.motion.basis.numpy(), before.transformer.motion.basis.numpy())
+
+
+def test_training_goes_on_where_it_stopped(trained):
+    folder, arguments = trained
+    teacher.main([*arguments, *settings(max_steps=5)])
+    assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
+    assert json.loads((folder / "state" / "run.json").read_text())["step"] == 5
+
+
+def test_the_student_is_ready_for_use(distilled):
+    pipeline = AsymTalkerPipeline.from_pretrained(distilled[0] / "pipeline")
+    pipeline.set_progress_bar_config(disable=True)
+    assert isinstance(pipeline.scheduler, FlowMatchLCMScheduler)
+    assert pipeline.config.num_inference_steps == 2
+    portrait = PIL.Image.new("RGB", (64, 64), (120, 100, 90))
+    frames = pipeline(portrait, np.zeros(20 * 640, np.float32)).frames
+    assert frames.shape == (20, 64, 64, 3) and np.isfinite(frames).all()
+
+
+def test_distillation_reports_what_matters(distilled):
+    figures = logged(distilled[0])
+    assert len(figures) == 4
+    for row in figures:
+        assert all(np.isfinite(row[name]) for name in ("critic", "seam", "motion", "drift", "depth"))
+    assert ["matching" in row for row in figures] == [True, False, False, True]  # the student every third iteration
+
+
+def test_distillation_goes_on_where_it_stopped(distilled):
+    folder, arguments = distilled
+    akd.main([*arguments, *settings(max_steps=5)])
+    assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("script", ["autoencoder", "teacher", "akd"])
+def test_scripts_run_from_the_root_of_the_repository(script):
+    """As the README has it; `accelerate launch` runs a script the same way."""
+    command = [sys.executable, f"train/{script}.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--config" in done.stdout
+
+
+def test_an_unknown_setting_is_named(common):
+    with pytest.raises(SystemExit):
+        teacher.main([*common, *settings(init="x", output="y", learning_rat=1)])
