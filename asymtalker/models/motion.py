@@ -93,6 +93,7 @@ class MotionPrior(nn.Module):
         continuity_latents: latent frames of κ, `K`.
         channels: channels of a latent.
         temporal_ratio, spatial_ratio: of the autoencoder.
+        audio_tokens: audio tokens per latent frame.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class MotionPrior(nn.Module):
         channels: int,
         temporal_ratio: int,
         spatial_ratio: int,
+        audio_tokens: int,
     ) -> None:
         super().__init__()
         self.continuity_latents = continuity_latents
@@ -115,8 +117,10 @@ class MotionPrior(nn.Module):
         cells = 2 * (spatial_ratio // CELL) ** 2
         self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
         self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
-        nn.init.zeros_(self.displacement_out.weight)
-        nn.init.zeros_(self.displacement_out.bias)
+        self.voice = nn.Linear(audio_tokens * dim, dim)
+        for layer in (self.displacement_out, self.voice):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def adopt(self, vae: AutoencoderPatchKLT) -> None:
         """Takes over the autoencoder's basis and latent scale."""
@@ -163,6 +167,15 @@ class MotionPrior(nn.Module):
             _coordinates(window).expand(len(window), -1, -1, -1, -1),
         ]
         return portrait, displacement, torch.cat(features, dim=-1).flatten(1, 3)
+
+    def voiced(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
+        """Scales what is known of each place (B, T·h·w, dim) by the sound of its moment (B, T, tokens, dim).
+
+        A product of the two is what a mouth that opens with the voice takes; without this layer it has to grow out of
+        sums of both in the feed-forward layers, which takes far longer.
+        """
+        scale = 1 + self.voice(tokens.flatten(2)).unsqueeze(2)
+        return (hidden_states.unflatten(1, (tokens.shape[1], -1)) * scale).flatten(1, 2)
 
     def displace(self, hidden_states: Tensor, start: Tensor, grid: list[int]) -> Tensor:
         """The displacements that the network wants for the new frames, (B, 2, r·N, H/4, W/4) in pixels.

@@ -166,7 +166,9 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.motion = None
         if motion_prior is not None:
-            self.motion = MotionPrior(dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio)
+            self.motion = MotionPrior(
+                dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio, audio_tokens
+            )
         self.condition_embedder = TimeEmbedding(dim, freq_dim)
         self.audio_proj = AudioProjection(
             speech_layers * speech_dim, dim, temporal_ratio, audio_tokens, audio_hidden_dim
@@ -218,6 +220,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
+        if self.motion is not None:
+            hidden_states = self.motion.voiced(hidden_states, tokens)
         sample, displacement = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
             displacement = self.motion.displace(hidden_states, start, grid)

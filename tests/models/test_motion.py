@@ -22,7 +22,7 @@ def constant(shift: tuple[float, float], side: int = SIDE) -> Tensor:
 def full_prior() -> MotionPrior:
     """A prior with a basis that keeps everything, for 32² frames."""
     torch.manual_seed(0)
-    return MotionPrior(dim=8, latent_frames=3, continuity_latents=1, channels=48, temporal_ratio=1, spatial_ratio=4)
+    return MotionPrior(dim=8, latent_frames=3, continuity_latents=1, channels=48, temporal_ratio=1, spatial_ratio=4, audio_tokens=2)
 
 
 def test_warp_looks_up_displaced_pixels():
@@ -68,7 +68,7 @@ def test_adopts_the_autoencoder():
     vae = tiny_vae()
     vae.register_to_config(latents_std=[2.0] * 8, latents_mean=[0.0] * 8)
     vae.mean.fill_(0.2)
-    prior = MotionPrior(8, 6, 2, channels=8, temporal_ratio=4, spatial_ratio=16)
+    prior = MotionPrior(8, 6, 2, channels=8, temporal_ratio=4, spatial_ratio=16, audio_tokens=2)
     prior.adopt(vae)
     latents = torch.randn(1, 8, 6, 4, 4) * 0.1
     expected = vae.decode(latents * 2).sample
@@ -104,7 +104,7 @@ def test_evidence_shows_where_a_frame_has_gone():
 def test_displacements_are_laid_out_as_pixels():
     """The answer of one token moves its own cells in its own frames, x before y."""
     torch.manual_seed(0)
-    prior = MotionPrior(8, 3, 1, channels=8, temporal_ratio=4, spatial_ratio=16)
+    prior = MotionPrior(8, 3, 1, channels=8, temporal_ratio=4, spatial_ratio=16, audio_tokens=2)
     with torch.no_grad():
         prior.displacement_out.weight[:64] = 1.0  # the x half
     hidden = torch.zeros(1, 3 * 4, 8)
@@ -118,7 +118,7 @@ def test_displacements_are_laid_out_as_pixels():
 def test_flow_is_the_best_linear_estimate():
     """For Gaussian x₀ around the guess, a zero residual is the conditional mean of the flow, at every σ."""
     torch.manual_seed(0)
-    prior = MotionPrior(8, 3, 1, channels=1, temporal_ratio=1, spatial_ratio=4)
+    prior = MotionPrior(8, 3, 1, channels=1, temporal_ratio=1, spatial_ratio=4, audio_tokens=2)
     prior.deviation[1:] = 0.5
     guess = torch.randn(200_000, 1, 2, 1, 1)
     clean = guess + 0.5 * torch.randn_like(guess)
