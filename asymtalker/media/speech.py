@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import chain, groupby
 from pathlib import Path
 
 import av
@@ -12,8 +13,15 @@ import numpy as np
 
 SpeechSource = str | Path | bytes | np.ndarray | tuple[int, np.ndarray]
 
-LOCAL_ONLY = {"protocol_whitelist": "pipe"}
-"""A playlist that poses as a recording must not make the decoder open other files or addresses."""
+FORMATS = "aac,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav"
+SAFELY = {
+    # A playlist that poses as a recording must not make the decoder open other files or addresses.
+    "options": {"protocol_whitelist": "pipe", "format_whitelist": FORMATS},
+    "metadata_errors": "replace",  # tags are often in other encodings than UTF-8
+}
+"""How `av.open` is to be called on files of strangers."""
+CODEC_PADDING = 0.1  # seconds; lossy codecs fill their last frame, with no more than this
+LARGEST_OFFSET = 60.0  # seconds between the starts of picture and sound; beyond, the file's clock is wrong
 
 
 def read_speech(source: SpeechSource, sampling_rate: int = 16_000, max_seconds: float | None = None) -> np.ndarray:
@@ -27,7 +35,8 @@ def read_speech(source: SpeechSource, sampling_rate: int = 16_000, max_seconds: 
         max_seconds: longer speech is refused before all of it is decoded.
 
     Returns:
-        float32 (samples,) in [-1, 1].
+        float32 (samples,) in [-1, 1]. Beside a picture, sample 0 belongs to the first frame: sound that starts later
+        has silence before it.
 
     Raises:
         ValueError: there is no sound, or too much of it; the message says what to do.
@@ -52,14 +61,16 @@ def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float |
     name = "The recording" if isinstance(source, bytes) else Path(source).name
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
-            with av.open(file, options=LOCAL_ONLY) as container:
+            with av.open(file, **SAFELY) as container:
                 if not container.streams.audio:
                     raise ValueError(
                         f"{name} has no sound: give a recording of speech, or a video in which one speaks."
                     )
                 if container.duration is not None:
                     _check_length(container.duration / av.time_base, max_seconds)
-                return _collect(_resampled(container, sampling_rate), sampling_rate, max_seconds)
+                samples = _collect(_resampled(container, sampling_rate), sampling_rate, max_seconds)
+                samples = _without_padding(samples, container.streams.audio[0], sampling_rate)
+                return _from_first_frame(samples, container, sampling_rate)
         except av.FFmpegError as error:
             raise ValueError(
                 f"{name} could not be decoded as sound ({error.strerror}): give a wav, mp3, m4a, ogg, flac or webm."
@@ -67,13 +78,18 @@ def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float |
 
 
 def _resampled(container: av.container.InputContainer, sampling_rate: int) -> Iterator[np.ndarray]:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=sampling_rate)
-    for frame in container.decode(audio=0):
-        frame.pts = None  # some files count their time wrongly; the samples follow each other all the same
-        for resampled in resampler.resample(frame):
-            yield resampled.to_ndarray()[0]
-    for resampled in resampler.resample(None):
-        yield resampled.to_ndarray()[0]
+    # Recordings that were joined end to end may change their rate or channels on the way.
+    for _, frames in groupby(container.decode(audio=0), _sound_format):
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=sampling_rate)
+        for frame in chain(frames, [None]):  # None: what the resampler still holds
+            if frame is not None:
+                frame.pts = None  # some files count their time wrongly; the samples follow each other all the same
+            for resampled in resampler.resample(frame):
+                yield resampled.to_ndarray()[0]
+
+
+def _sound_format(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _collect(blocks: Iterator[np.ndarray], sampling_rate: int, max_seconds: float | None) -> np.ndarray:
@@ -85,11 +101,30 @@ def _collect(blocks: Iterator[np.ndarray], sampling_rate: int, max_seconds: floa
     return np.concatenate(collected) if collected else np.zeros(0, np.float32)
 
 
+def _without_padding(samples: np.ndarray, stream: av.AudioStream, sampling_rate: int) -> np.ndarray:
+    """Cuts off what the codec added at the end, where the file says how long the sound is."""
+    if stream.duration is None:
+        return samples
+    count = round(stream.duration * stream.time_base * sampling_rate)
+    return samples[:count] if 0 < len(samples) - count < CODEC_PADDING * sampling_rate else samples
+
+
+def _from_first_frame(samples: np.ndarray, container: av.container.InputContainer, sampling_rate: int) -> np.ndarray:
+    """Moves the sound of a video so that it starts with the picture."""
+    streams = container.streams.audio[0], *container.streams.video[:1]
+    starts = [float(stream.start_time * stream.time_base) for stream in streams if stream.start_time is not None]
+    if len(starts) < 2 or abs(starts[0] - starts[1]) > LARGEST_OFFSET:
+        return samples
+    late = round((starts[0] - starts[1]) * sampling_rate)
+    return np.pad(samples, (late, 0)) if late > 0 else samples[-late:]
+
+
 def _check_length(seconds: float, max_seconds: float | None) -> None:
     # Files that end within a codec's frame of the limit are what the user cut to the limit.
     if max_seconds is not None and seconds > max_seconds + 0.1:
         raise ValueError(
-            f"The recording lasts {seconds:.0f} s or more; at most {max_seconds:g} s are allowed. Give a shorter one."
+            f"The recording lasts {round(seconds, 1):g} s or more; at most {max_seconds:g} s are allowed. "
+            "Give a shorter one."
         )
 
 

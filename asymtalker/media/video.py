@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Self
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
-from asymtalker.media.speech import LOCAL_ONLY
+from asymtalker.media.speech import SAFELY
 
 LABEL = "AI-generated"
 MARK = "AI-generated with AsymTalker"
@@ -61,6 +62,7 @@ class VideoWriter:
 
     Raises:
         OSError: the file cannot be written there.
+        ValueError: the frames have another size, or there were none.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class VideoWriter:
         self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
         self._size, self._fps, self._sampling_rate, self._crf = size, fps, sampling_rate, crf
         self._metadata = {**(metadata or {}), "comment": MARK}
-        self._label = _draw_label(size) if label else None
+        self._label = _Label(size) if label else None
         self._frames = self._samples = 0
 
     def __enter__(self) -> Self:
+        if self._path.is_dir():
+            raise IsADirectoryError(f"{self._path} is a folder: name the file to write.")
         self._beside.touch(exist_ok=False)  # the encoder opens late; a path that cannot be written is known now
         self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
         self._container.metadata.update(self._metadata)
@@ -101,7 +105,7 @@ class VideoWriter:
             raise ValueError(f"Frames must be uint8 (F, {height}, {width}, 3), not {frames.dtype} {frames.shape}.")
         for image in frames:
             if self._label is not None:
-                image = _blend(image, self._label)
+                image = self._label.drawn_on(image)
             if width % 2 or height % 2:
                 image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -126,13 +130,19 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None:
-                for stream in (self._video, self._audio):
-                    self._container.mux(stream.encode(None))
-            self._container.close()
-            if kind is None:
-                self._beside.replace(self._path)
+                self._complete()
         finally:
+            with suppress(av.FFmpegError):  # of a failure, the first error is the one that says why
+                self._container.close()
             self._beside.unlink(missing_ok=True)
+
+    def _complete(self) -> None:
+        if not self._frames:
+            raise ValueError("A video needs at least one frame: none was written.")
+        for stream in (self._video, self._audio):
+            self._container.mux(stream.encode(None))
+        self._container.close()
+        self._beside.replace(self._path)
 
 
 def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:
@@ -141,8 +151,8 @@ def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:
     Raises:
         ValueError: it is not a video.
     """
-    with _open_video(source) as container:
-        for frame in container.decode(video=0):
+    with _open_video(source) as (container, stream):
+        for frame in container.decode(stream):
             yield frame.to_ndarray(format="rgb24", src_colorspace=_matrix(frame))
 
 
@@ -152,8 +162,7 @@ def probe_video(source: str | Path | bytes) -> VideoProbe:
     Raises:
         ValueError: it is not a video.
     """
-    with _open_video(source) as container:
-        stream = container.streams.video[0]
+    with _open_video(source) as (container, stream):
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
         frames = stream.frames or round(float(length) * fps)
@@ -161,16 +170,22 @@ def probe_video(source: str | Path | bytes) -> VideoProbe:
 
 
 @contextmanager
-def _open_video(source: str | Path | bytes) -> Iterator[av.container.InputContainer]:
+def _open_video(source: str | Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     name = "The file" if isinstance(source, bytes) else Path(source).name
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
-            with av.open(file, options=LOCAL_ONLY) as container:
-                if not container.streams.video:
-                    raise ValueError(f"{name} has no picture: give a video.")
-                yield container
+            with av.open(file, **SAFELY) as container:
+                # The cover of a music file is a picture, but not a moving one.
+                streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+                if not streams:
+                    raise ValueError(f"{name} has no moving picture: give a video.")
+                if streams[0].codec_context is None:
+                    raise ValueError(f"{name} is in a codec that cannot be decoded: save it as H.264 (mp4).")
+                yield container, streams[0]
         except av.FFmpegError as error:
-            raise ValueError(f"{name} could not be decoded as a video ({error.strerror}).") from error
+            raise ValueError(
+                f"{name} could not be decoded as a video ({error.strerror}): give an mp4, webm or mov."
+            ) from error
 
 
 def _matrix(frame: av.VideoFrame) -> Colorspace:
@@ -178,22 +193,32 @@ def _matrix(frame: av.VideoFrame) -> Colorspace:
     return Colorspace.ITU709 if frame.colorspace == BT709 else Colorspace.ITU601
 
 
-def _draw_label(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The label as colour (H, W, 3) and opacity (H, W, 1), float32 in [0, 255] and [0, 1]: light on a dark plate."""
-    width, height = size
-    letters = max(SMALLEST_LABEL, round(LABEL_SHARE * height))
-    font, margin = ImageFont.load_default(letters), max(2, letters // 3)
-    image = Image.new("RGBA", size)
-    pen = ImageDraw.Draw(image)
-    corner = (width - margin, height - margin)
-    left, top, right, bottom = pen.textbbox(corner, LABEL, font=font, anchor="rd")
-    plate = (left - margin // 2, top - margin // 2, right + margin // 2, bottom + margin // 2)
-    pen.rounded_rectangle(plate, radius=margin, fill=(0, 0, 0, 110))
-    pen.text(corner, LABEL, font=font, anchor="rd", fill=(255, 255, 255, 235))
-    pixels = np.asarray(image, dtype=np.float32)
-    return pixels[..., :3], pixels[..., 3:] / 255
+class _Label:
+    """The visible label: light letters on a dark plate, in the lower right corner.
 
+    Args:
+        size: (width, height) of the frames, in pixels.
+    """
 
-def _blend(image: np.ndarray, label: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    colour, opacity = label
-    return (image + opacity * (colour - image)).round().astype(np.uint8)
+    def __init__(self, size: tuple[int, int]) -> None:
+        width, height = size
+        letters = max(SMALLEST_LABEL, round(LABEL_SHARE * height))
+        font, margin = ImageFont.load_default(letters), max(2, letters // 3)
+        image = Image.new("RGBA", size)
+        pen = ImageDraw.Draw(image)
+        corner = (width - margin, height - margin)
+        left, top, right, bottom = pen.textbbox(corner, LABEL, font=font, anchor="rd")
+        plate = (left - margin // 2, top - margin // 2, right + margin // 2, bottom + margin // 2)
+        pen.rounded_rectangle(plate, radius=margin, fill=(0, 0, 0, 110))
+        pen.text(corner, LABEL, font=font, anchor="rd", fill=(255, 255, 255, 235))
+        left, top, right, bottom = image.getbbox()
+        pixels = np.asarray(image.crop((left, top, right, bottom)), dtype=np.float32)
+        self._place = slice(top, bottom), slice(left, right)
+        self._opacity = pixels[..., 3:] / 255
+        self._light = pixels[..., :3] * self._opacity
+
+    def drawn_on(self, image: np.ndarray) -> np.ndarray:
+        """A copy of the frame, uint8 (H, W, 3), with the label on it."""
+        image = image.copy()
+        image[self._place] = (image[self._place] * (1 - self._opacity) + self._light).round()
+        return image

@@ -166,9 +166,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.motion = None
         if motion_prior is not None:
-            self.motion = MotionPrior(
-                dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio, audio_tokens
-            )
+            self.motion = MotionPrior(dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio, audio_tokens)
         self.condition_embedder = TimeEmbedding(dim, freq_dim)
         self.audio_proj = AudioProjection(
             speech_layers * speech_dim, dim, temporal_ratio, audio_tokens, audio_hidden_dim

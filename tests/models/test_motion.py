@@ -22,7 +22,9 @@ def constant(shift: tuple[float, float], side: int = SIDE) -> Tensor:
 def full_prior() -> MotionPrior:
     """A prior with a basis that keeps everything, for 32² frames."""
     torch.manual_seed(0)
-    return MotionPrior(dim=8, latent_frames=3, continuity_latents=1, channels=48, temporal_ratio=1, spatial_ratio=4, audio_tokens=2)
+    return MotionPrior(
+        dim=8, latent_frames=3, continuity_latents=1, channels=48, temporal_ratio=1, spatial_ratio=4, audio_tokens=2
+    )
 
 
 def test_warp_looks_up_displaced_pixels():
@@ -143,3 +145,16 @@ def test_displacements_learn_by_gradient():
     sample.square().mean().backward()
     assert model.motion.displacement_out.weight.grad.abs().max() > 0
     assert model.proj_out.weight.grad.abs().max() > 0
+
+
+def test_the_voice_of_a_moment_scales_its_own_places():
+    torch.manual_seed(0)
+    prior = full_prior()
+    hidden, tokens = torch.randn(1, 3 * 4, 8), torch.randn(1, 3, 2, 8)
+    torch.testing.assert_close(prior.voiced(hidden, tokens), hidden)  # a fresh network hears nothing
+    with torch.no_grad():
+        prior.voice.weight.normal_()
+    other = tokens.clone()
+    other[:, 1] += 1
+    moved = (prior.voiced(hidden, other) - prior.voiced(hidden, tokens)).abs().amax(-1).unflatten(1, (3, 4))[0]
+    assert (moved[1] > 0).all() and not moved[[0, 2]].any()
