@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import librosa
 import numpy as np
+from av.stream import Disposition
 
 SpeechSource = str | Path | bytes | np.ndarray | tuple[int, np.ndarray]
 
@@ -88,6 +89,11 @@ def _resampled(container: av.container.InputContainer, sampling_rate: int) -> It
                 yield resampled.to_ndarray()[0]
 
 
+def moving_pictures(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """The video streams, without the covers that music files carry."""
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
 def _sound_format(frame: av.AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
@@ -111,7 +117,7 @@ def _without_padding(samples: np.ndarray, stream: av.AudioStream, sampling_rate:
 
 def _from_first_frame(samples: np.ndarray, container: av.container.InputContainer, sampling_rate: int) -> np.ndarray:
     """Moves the sound of a video so that it starts with the picture."""
-    streams = container.streams.audio[0], *container.streams.video[:1]
+    streams = container.streams.audio[0], *moving_pictures(container)[:1]
     starts = [float(stream.start_time * stream.time_base) for stream in streams if stream.start_time is not None]
     if len(starts) < 2 or abs(starts[0] - starts[1]) > LARGEST_OFFSET:
         return samples

@@ -14,11 +14,10 @@ from typing import Self
 
 import av
 import numpy as np
-from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
-from asymtalker.media.speech import SAFELY
+from asymtalker.media.speech import SAFELY, moving_pictures
 
 LABEL = "AI-generated"
 MARK = "AI-generated with AsymTalker"
@@ -175,8 +174,7 @@ def _open_video(source: str | Path | bytes) -> Iterator[tuple[av.container.Input
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
             with av.open(file, **SAFELY) as container:
-                # The cover of a music file is a picture, but not a moving one.
-                streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+                streams = moving_pictures(container)
                 if not streams:
                     raise ValueError(f"{name} has no moving picture: give a video.")
                 if streams[0].codec_context is None:

@@ -1,4 +1,5 @@
 import io
+import struct
 from fractions import Fraction
 
 import av
@@ -15,8 +16,8 @@ def tone(seconds=1.0, rate=RATE, hertz=440.0):
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
-def encode(path, codec, samples, rate=48_000, video=False):
-    """Writes sound with PyAV, beside a black picture if `video`."""
+def encode(path, codec, samples, rate=48_000, video=False, late=0.0):
+    """Writes sound with PyAV, beside a black picture if `video`; the sound starts `late` seconds after the picture."""
     with av.open(str(path), "w") as container:
         picture = container.add_stream("libx264", rate=25) if video else None
         stream = container.add_stream(codec, rate=rate, layout="mono")
@@ -25,11 +26,11 @@ def encode(path, codec, samples, rate=48_000, video=False):
             picture.pix_fmt = "yuv420p"
             for index in range(25):
                 frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
-                frame.pts, frame.time_base = index, Fraction(1, 25)
+                frame.pts, frame.time_base = index + round(25 * max(0, -late)), Fraction(1, 25)
                 container.mux(picture.encode(frame))
             container.mux(picture.encode(None))
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = rate, 0
+        frame.sample_rate, frame.pts = rate, round(rate * max(0, late))
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -68,6 +69,36 @@ def test_sound_that_needs_no_change_is_not_changed(tmp_path):
     path = tmp_path / "speech.wav"
     soundfile.write(path, tone(), RATE, subtype="FLOAT")
     np.testing.assert_array_equal(read_speech(path), tone())
+
+
+def test_tags_in_an_old_encoding_do_no_harm(tmp_path):
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, tone(), RATE)
+    info = b"INFOINAM" + struct.pack("<I", 4) + "café".encode("latin-1")
+    data = path.read_bytes() + b"LIST" + struct.pack("<I", len(info)) + info
+    assert len(read_speech(data[:4] + struct.pack("<I", len(data) - 8) + data[8:])) == RATE
+
+
+def test_recordings_joined_at_different_rates(tmp_path):
+    for rate in (48_000, 24_000):
+        encode(tmp_path / f"{rate}.aac", "aac", tone(rate=rate), rate)
+    samples = read_speech((tmp_path / "48000.aac").read_bytes() + (tmp_path / "24000.aac").read_bytes())
+    assert len(samples) == pytest.approx(2 * RATE, abs=0.1 * RATE)
+    for half in np.split(samples[: len(samples) // 2 * 2], 2):
+        assert loudest_frequency(half) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("late, silence", [(0.4, 0.4), (0.0, 0.0)])
+def test_sound_that_starts_late_stays_with_the_picture(tmp_path, late, silence):
+    encode(tmp_path / "video.mkv", "aac", tone(rate=48_000), video=True, late=late)
+    samples = read_speech(tmp_path / "video.mkv")
+    assert np.abs(samples).argmax() > silence * RATE
+    assert (np.abs(samples) > 0.1).argmax() / RATE == pytest.approx(silence, abs=0.02)
+
+
+def test_sound_before_the_picture_is_left_out(tmp_path):
+    encode(tmp_path / "video.mkv", "aac", tone(rate=48_000), video=True, late=-0.4)
+    assert len(read_speech(tmp_path / "video.mkv")) / RATE == pytest.approx(0.6, abs=0.05)
 
 
 @pytest.mark.parametrize("dtype, scale", [(np.int16, 32768), (np.int32, 2**31), (np.float32, 1), (np.float64, 1)])
@@ -131,11 +162,11 @@ def test_samples_that_are_none_are_refused(samples):
 
 def test_the_limit_is_named(tmp_path):
     path = tmp_path / "speech.wav"
-    soundfile.write(path, tone(3), RATE)
-    for source in (path, (RATE, tone(3))):
-        with pytest.raises(ValueError, match=r"lasts 3 s .* at most 2 s"):
+    soundfile.write(path, tone(2.5), RATE)
+    for source in (path, (RATE, tone(2.5))):
+        with pytest.raises(ValueError, match=r"lasts 2\.5 s .* at most 2 s"):
             read_speech(source, max_seconds=2)
-        assert len(read_speech(source, max_seconds=3)) == 3 * RATE
+        assert len(read_speech(source, max_seconds=2.5)) == 2.5 * RATE
 
 
 def test_a_missing_file_is_named(tmp_path):
