@@ -52,14 +52,25 @@ def predict_flow(
 
 
 def predict(
-    transformer: ModelMixin, latents: Tensor, sigma: Tensor, continuity: Tensor, reference: Tensor, speech: Tensor
+    transformer: ModelMixin,
+    latents: Tensor,
+    sigma: Tensor,
+    continuity: Tensor,
+    reference: Tensor,
+    speech: Tensor,
+    displacement: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """One evaluation of the network: the flow of the new latents in float32, and their displacements if it has any."""
+    """One evaluation of the network: the flow of the new latents in float32, and its displacements if it has any.
+
+    Args:
+        displacement: see `AsymTalkerTransformer3DModel.forward`.
+    """
     dtype = getattr(transformer, "module", transformer).dtype  # a distributed wrapper has no dtype
     window = torch.cat([continuity.to(latents.dtype), latents], dim=2)
     inputs = torch.cat([window, reference.to(latents.dtype)], dim=1).to(dtype)
-    sample, displacement = transformer(inputs, sigma * 1000, speech.to(dtype), return_dict=False)
-    return sample[:, :, continuity.shape[2] :].float(), displacement
+    given = {} if displacement is None else {"displacement": displacement}
+    sample, answer = transformer(inputs, sigma * 1000, speech.to(dtype), return_dict=False, **given)
+    return sample[:, :, continuity.shape[2] :].float(), answer
 
 
 def denoise_chunk(

@@ -20,7 +20,7 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import encode_window, speech_span, still
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
-from asymtalker.models.motion import MotionPrior, warp
+from asymtalker.models.motion import MotionPrior, measure_displacement, warp
 from train.config import DataSettings, parse_settings
 from train.data import Clip, WindowDataset, WindowLaw, split_clips, to_unit
 
@@ -92,22 +92,25 @@ def fit_prior(
     batches: list[dict],
     layout: WindowLayout,
 ) -> None:
-    """Gives the motion prior the autoencoder's basis, and measures what holding still leaves open."""
+    """Gives the motion prior the autoencoder's basis, and measures what displacing the portrait leaves open."""
     motion.adopt(vae)
-    static, held = [], []
+    static, held, rests = [], [], []
     for batch in batches:
         frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
         noise_free = torch.cat([window.continuity, window.latents], dim=2)
         image, start, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
         held_image = warp(image, start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
-        held.append((window.latents - motion.project(held_image)).square().mean((0, 3, 4)))
+        displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
+        rests.append((window.latents - motion.guess(image, start, displacement)).square().mean((0, 3, 4)))
+        held.append((window.latents - motion.project(held_image)).square().mean())
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
-    rest = torch.stack(held).mean(0)  # c n
+    rest = torch.stack(rests).mean(0)  # c n
     motion.deviation[layout.continuity_latents :] = rest.sqrt().T.clamp(min=1e-3)
     logger.info(
-        "of a latent's variance the portrait leaves %.3f open, held where κ is %.3f",
+        "of a latent's variance the portrait leaves %.3f open, held where κ is %.3f, displaced frame by frame %.3f",
         torch.stack(static).mean(),
+        torch.stack(held).mean(),
         rest.mean(),
     )
 

@@ -58,13 +58,14 @@ def flow_loss(flow: Tensor, target: Tensor, sample_weight: Tensor, latent_weight
 def displacement_loss(
     displacement: Tensor, target: Tensor, cell_weight: Tensor | float = 1.0, velocity_weight: float = 4.0
 ) -> Tensor:
-    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their change from frame to frame.
+    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their change over two frames.
 
     Linear for large errors, where optical flow may have gone astray. The change counts apart as lips move little and
     fast, the head much and slowly: without it the head's share hides the lips'.
     """
     position = F.huber_loss(displacement, target, reduction="none")
-    velocity = F.huber_loss(displacement.diff(dim=2), target.diff(dim=2), reduction="none")
+    change, wanted = (field[:, :, 2:] - field[:, :, :-2] for field in (displacement, target))
+    velocity = F.huber_loss(change, wanted, reduction="none")
     return (position * cell_weight).mean() + velocity_weight * (velocity * cell_weight).mean()
 
 

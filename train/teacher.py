@@ -75,15 +75,19 @@ def teacher_loss(
         sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
         noise = torch.randn_like(window.latents)
         noisy = add_noise(window.latents, noise, sigma)
-    flow, displacement = predict(transformer, noisy, sigma, window.continuity, window.reference, speech)
+        measured = None
+        if pipeline.transformer.motion is not None:
+            measured = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :])
+    # The painting is trained over the true motion: over a motion of its own it would learn to blur what it cannot know.
+    flow, displacement = predict(
+        transformer, noisy, sigma, window.continuity, window.reference, speech, displacement=measured
+    )
     weight = mouth_weights(batch["mouth"], flow.shape[-2:], settings.mouth_weight)
     sample_weight = pipeline.transformer.sigma_weight(sigma)
     losses = {"flow": flow_loss(flow, flow_target(window.latents, noise), sample_weight, weight)}
-    if displacement is not None:
-        target = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :: 2])
-        weight = mouth_weights(batch["mouth"], target.shape[-2:], 2 * settings.mouth_weight)
-        loss = displacement_loss(displacement[:, :, ::2], target, weight)  # every other frame: optical flow takes time
-        losses["displacement"] = settings.displacement_weight * loss
+    if measured is not None:
+        weight = mouth_weights(batch["mouth"], measured.shape[-2:], 2 * settings.mouth_weight)
+        losses["displacement"] = settings.displacement_weight * displacement_loss(displacement, measured, weight)
     return {"loss": sum(losses.values()), **losses}
 
 

@@ -210,7 +210,7 @@ class MotionPrior(nn.Module):
         return F.pad(flow, (0, 0, 0, 0, self.continuity_latents, 0))
 
     def unexplained(self, sigma: Tensor) -> Tensor:
-        """Mean variance of the new latents' flow that holding still leaves to the network, (B,)."""
+        """Mean variance of the new latents' flow that the displaced portrait leaves to the network, (B,)."""
         variance = self.deviation[self.continuity_latents :].float() ** 2
         sigma = sigma.float().view(-1, 1, 1)
         return (variance / ((1 - sigma) ** 2 * variance + sigma**2)).mean((1, 2))

@@ -183,7 +183,12 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         self.gradient_checkpointing = False
 
     def forward(
-        self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = True
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        displacement: Tensor | None = None,
+        return_dict: bool = True,
     ) -> AsymTalkerTransformerOutput | tuple[Tensor, Tensor | None]:
         """Predicts the flow of a window.
 
@@ -191,6 +196,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
             hidden_states: noisy latents and TRE latents along channels, (B, 2C, 1 + m, h, w).
             timestep: 1000·σ, (B,).
             encoder_hidden_states: speech features ±2 frames around each frame, (B, 1 + r·m, 5, layers, dim).
+
+            displacement: paint over the portrait displaced so, not as the network says (to train the painting).
 
         Returns:
             The flow (B, C, 1 + m, h, w) and, with a motion prior, the displacements of the new frames.
@@ -220,13 +227,13 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
         if self.motion is not None:
             hidden_states = self.motion.voiced(hidden_states, tokens)
-        sample, displacement = self._unpatchify(self.proj_out(hidden_states), grid), None
+        sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
-            displacement = self.motion.displace(hidden_states, start, grid)
-            guess = self.motion.guess(portrait, start, displacement)
+            answer = self.motion.displace(hidden_states, start, grid)
+            guess = self.motion.guess(portrait, start, answer if displacement is None else displacement)
             sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
-        output = AsymTalkerTransformerOutput(sample, displacement)
-        return output if return_dict else (sample, displacement)
+        output = AsymTalkerTransformerOutput(sample, answer)
+        return output if return_dict else (sample, answer)
 
     def _unpatchify(self, tokens: Tensor, grid: list[int]) -> Tensor:
         """(b, t·h·w, pt·ph·pw·c) -> (b, c, t·pt, h·ph, w·pw)"""

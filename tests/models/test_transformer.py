@@ -106,6 +106,20 @@ def test_gradient_checkpointing_changes_nothing(inputs):
     torch.testing.assert_close(*gradients)
 
 
+def test_painting_over_a_given_displacement(inputs):
+    """The displacement given takes the place of the network's own in the flow, and gets no gradient to learn from."""
+    model = tiny_transformer(motion_prior=(6, 2))
+    with torch.no_grad():
+        model.motion.displacement_out.bias.fill_(0.5)
+    own = model(*inputs)
+    torch.testing.assert_close(model(*inputs, displacement=own.displacement).sample, own.sample)
+    given = model(*inputs, displacement=own.displacement.detach() + 2)
+    assert (given.sample - own.sample).abs().max() > 1e-3
+    torch.testing.assert_close(given.displacement, own.displacement)
+    given.sample.sum().backward()
+    assert model.motion.displacement_out.weight.grad is None
+
+
 @pytest.mark.parametrize("overrides", [{"in_channels": 24}])
 def test_impossible_configurations_are_refused(overrides):
     with pytest.raises(ValueError, match="in_channels"):

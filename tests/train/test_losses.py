@@ -5,6 +5,7 @@ import torch
 
 from train.losses import (
     add_noise,
+    displacement_loss,
     draw_matching_sigma,
     draw_sigma,
     flow_loss,
@@ -88,3 +89,20 @@ def test_weights_scale_their_own_part_of_the_loss(tensors):
     first = (flow - target).square()[:, :, 0].mean()
     torch.testing.assert_close(flow_loss(flow, target, torch.ones(2), latent), first)
     torch.testing.assert_close(regression_loss(flow, target, latent), first)
+
+
+def test_displacement_loss_is_huber_of_place_and_change():
+    """½·e² within a pixel and |e| − ½ beyond, for the error and, four times over, for its change over two frames."""
+    target = torch.zeros(1, 2, 3, 1, 1)
+    steady = torch.full_like(target, 0.5)
+    assert displacement_loss(steady, target).item() == pytest.approx(0.5 * 0.25)
+    assert displacement_loss(8 * steady, target).item() == pytest.approx(3.5)
+    moving = torch.tensor([0.0, 0.0, 0.5]).view(1, 1, 3, 1, 1).expand_as(target)
+    assert displacement_loss(moving, target).item() == pytest.approx(0.5 * 0.25 / 3 + 4 * 0.5 * 0.25)
+
+
+def test_displacement_loss_counts_cells_by_weight():
+    target = torch.zeros(1, 2, 3, 1, 2)
+    off = torch.tensor([1.0, 0.0]).expand_as(target)
+    light, heavy = (displacement_loss(off, target, torch.tensor(weights)) for weights in ([0.5, 1.5], [1.5, 0.5]))
+    assert heavy.item() == pytest.approx(3 * light.item())
