@@ -154,7 +154,8 @@ class GenerateTab:
                 )
             )
         for run in runs:
-            run.then(_idle, outputs=[start, cancel], **private)
+            for end in (run.success, run.failure):  # `then` alone is not called after an error
+                end(_idle, outputs=[start, cancel], **private)
         cancel.click(_idle, outputs=[start, cancel], cancels=runs, **private)
 
     def _build_advanced(self) -> tuple[gr.Number, gr.Number, gr.Checkbox, gr.Checkbox]:
