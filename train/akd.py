@@ -54,7 +54,7 @@ class AKDSettings(DataSettings, RunSettings):
     guidance_scale: audio guidance of the teacher, standard form.
     regression_weight: λ_reg at σ = 0; it falls with the exit step's σ as (1 − σ).
     mouth_weight: how much more the mouth counts in the losses.
-    max_chunks, warm_start: see `train.rollout.RolloutPool`.
+    max_chunks, warm_start, jitter: see `train.rollout.RolloutPool`.
     teacher_continuity, student_continuity: which κ each sees; "real" and "generated" is AKD.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
     """
@@ -174,6 +174,7 @@ def main(argv: list[str] | None = None) -> None:
         settings.size,
         settings.max_chunks,
         settings.warm_start,
+        jitter=settings.jitter,
         seed=settings.seed + 1000 * accelerator.process_index + run.step,
         reference_mode=settings.reference_mode,
     )
@@ -206,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
         accelerator.backward(loss)
         norm = _update(accelerator, critic, critic_optimizer, run, settings.critic_learning_rate, settings)
         with torch.no_grad():
-            motion = pool.advance(batch, finished)
+            motion = pool.advance(continuity, finished)
         run.step += 1
         run.log(
             critic=loss.detach(),
@@ -235,10 +236,11 @@ def _update(
     rate: float,
     settings: AKDSettings,
 ) -> Tensor:
-    """One optimiser step; the gradient's norm before clipping."""
+    """One optimiser step, left out where the gradient is not finite; the gradient's norm before clipping."""
     norm = accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
     set_learning_rate(optimizer, run.learning_rate(rate))
-    optimizer.step()
+    if norm.isfinite() or accelerator.scaler is not None:  # fp16's scaler leaves it out itself, and has to know
+        optimizer.step()
     optimizer.zero_grad()
     return norm
 

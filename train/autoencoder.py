@@ -20,7 +20,7 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import encode_window, speech_span, still
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
-from asymtalker.models.motion import MotionPrior, measure_displacement, warp
+from asymtalker.models.motion import measure_displacement, warp
 from train.config import DataSettings, parse_settings
 from train.data import Clip, WindowDataset, WindowLaw, split_clips, to_unit
 
@@ -86,13 +86,14 @@ def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirro
 
 @torch.no_grad()
 def fit_prior(
-    motion: MotionPrior,
+    transformer: AsymTalkerTransformer3DModel,
     vae: AutoencoderPatchKLT,
     encoder: LogMelSpeechEncoder,
     batches: list[dict],
     layout: WindowLayout,
 ) -> None:
     """Gives the motion prior the autoencoder's basis, and measures what displacing the portrait leaves open."""
+    motion = transformer.motion
     motion.adopt(vae)
     static, held, rests = [], [], []
     for batch in batches:
@@ -102,7 +103,8 @@ def fit_prior(
         image, start, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
         held_image = warp(image, start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
         displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
-        rests.append((window.latents - motion.guess(image, start, displacement)).square().mean((0, 3, 4)))
+        tokens = transformer.audio_proj(window.speech)
+        rests.append((window.latents - motion.guess(image, start, displacement, tokens)).square().mean((0, 3, 4)))
         held.append((window.latents - motion.project(held_image)).square().mean())
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
     rest = torch.stack(rests).mean(0)  # c n
@@ -154,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
         motion_prior=(layout.latent_frames, layout.continuity_latents),
         spatial_ratio=settings.patch,
     )
-    fit_prior(transformer.motion, vae, encoder, batches, layout)
+    fit_prior(transformer, vae, encoder, batches, layout)
     pipeline = AsymTalkerPipeline(
         transformer=transformer,
         vae=vae,

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 STORE_ROOM = 1.125
 """The store keeps this much more than the crop, so that the crop can be jittered."""
 FACE_PROBES = 8
+QUIET_WINDOW = 7
+QUIET_SHARE = 0.003
+"""A frame is quiet if the mean power of the frames around it is below this share of loud speech's (−25 dB)."""
 MOUTH = (0.2, 0.6, 0.8, 1.02)
 """Mouth and chin inside a face box: left, top, right, bottom, as shares of its size."""
 
@@ -107,7 +110,7 @@ def sample_window(
         `window` uint8 (F, H, W, 3), `portrait` uint8 (H, W, 3), `segment` float32 (samples,) of sound for
         `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is.
     """
-    start, portrait, cold = draw_window(len(clip.frames), layout, rng, law)
+    start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
     return {"portrait": view.frames([portrait])[0], "mouth": view.mouth(), **view.window(start, layout, span, cold)}
 
@@ -119,27 +122,51 @@ class WindowLaw:
     Attributes:
         cold_start: probability of a window that starts from the portrait held still, its speech from silence.
         reference_reach: the reference frame is at most this many frames away from the window.
+        quiet_reference: probability of a reference from a quiet moment of the clip, however far, where there is one:
+            people give portraits with their mouth shut.
         jitter: vary crop, loudness and noise.
     """
 
     cold_start: float = 0.1
     reference_reach: int = 75
+    quiet_reference: float = 0.8
     jitter: bool = True
 
 
-def draw_window(frames: int, layout: WindowLayout, rng: np.random.Generator, law: WindowLaw) -> tuple[int, int, bool]:
+def draw_window(
+    frames: int, layout: WindowLayout, rng: np.random.Generator, law: WindowLaw, quiet: np.ndarray | None = None
+) -> tuple[int, int, bool]:
     """Draws (first frame of the window, frame of the reference, whether it is a cold start) in a clip.
 
     The reference is never a frame of the window, or the network would learn to read the answer, or κ, from it. In a
     cold start it is the first new frame itself, as at inference.
+
+    Args:
+        frames: of the clip.
+        quiet: frames in which nothing is said, see `quiet_frames`.
     """
+    if quiet is None or rng.random() >= law.quiet_reference:
+        quiet = np.empty(0, dtype=int)
     if rng.random() < law.cold_start:
-        first = int(rng.integers(0, frames - layout.new_frames + 1))
+        possible = quiet[quiet <= frames - layout.new_frames]
+        first = int(rng.choice(possible) if len(possible) else rng.integers(0, frames - layout.new_frames + 1))
         return first - layout.continuity_frames, first, True
     start = int(rng.integers(0, frames - layout.window_frames + 1))
     end = start + layout.window_frames
-    outside = [*range(max(0, start - law.reference_reach), start), *range(end, min(frames, end + law.reference_reach))]
-    return start, int(rng.choice(outside)), False
+    possible = quiet[(quiet < start) | (quiet >= end)]
+    if not len(possible):
+        reach = law.reference_reach
+        possible = [*range(max(0, start - reach), start), *range(end, min(frames, end + reach))]
+    return start, int(rng.choice(possible)), False
+
+
+def quiet_frames(clip: Clip) -> np.ndarray:
+    """Frames in which nothing is said, so that the mouth is likely to be shut: around them all is far below speech."""
+    frames = min(len(clip.frames), len(clip.speech) // SAMPLES_PER_FRAME)
+    sound = clip.speech[: frames * SAMPLES_PER_FRAME].reshape(frames, -1).astype(np.float32)
+    power = np.square(sound).mean(1)
+    around = np.convolve(power, np.ones(QUIET_WINDOW) / QUIET_WINDOW, mode="same")
+    return np.flatnonzero(around < QUIET_SHARE * np.quantile(power, 0.9))
 
 
 class ClipStream:

@@ -78,15 +78,19 @@ class Run:
         """Whether it is time to save."""
         return time.monotonic() - self._saved > 60 * self._settings.save_minutes
 
-    def save(self, pipeline: AsymTalkerPipeline, ema: EMAModel) -> None:
-        """Saves the state to resume from, and the averaged weights as a pipeline folder."""
+    def save(self, pipeline: AsymTalkerPipeline, ema: EMAModel, trained: torch.nn.Module | None = None) -> None:
+        """Saves the state to resume from, and the averaged weights as a pipeline folder.
+
+        Args:
+            trained: what `ema` averages; the pipeline's whole transformer where it is None.
+        """
         self._accelerator.save_state(str(self._output / "state.new"))
         if self._accelerator.is_main_process:
             state = {"step": self.step, "seconds": self.seconds}
             (self._output / "state.new" / "run.json").write_text(json.dumps(state))
             torch.save(ema.state_dict(), self._output / "state.new" / "ema.pt")
             _replace_folder(self._output / "state.new", self._output / "state")
-            save_averaged(pipeline, ema, self._output / "pipeline")
+            save_averaged(pipeline, ema, self._output / "pipeline", trained or pipeline.transformer)
         self._accelerator.wait_for_everyone()
         self._saved = time.monotonic()
 
@@ -132,9 +136,9 @@ def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: 
     return transformer
 
 
-def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path) -> None:
-    """Writes the pipeline with averaged weights, beside and then renamed."""
-    parameters = list(pipeline.transformer.parameters())
+def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, trained: torch.nn.Module) -> None:
+    """Writes the pipeline with averaged weights of `trained`, beside and then renamed."""
+    parameters = list(trained.parameters())
     ema.store(parameters)
     ema.copy_to(parameters)
     beside = folder.with_name(folder.name + ".new")

@@ -69,6 +69,14 @@ def displacement_loss(
     return (position * cell_weight).mean() + velocity_weight * (velocity * cell_weight).mean()
 
 
+def painting_loss(painted: Tensor, real: Tensor, weights: Tensor | float = 1.0, knee: float = 0.4) -> Tensor:
+    """Huber loss of colours in [-1, 1], in units of `knee`: linear for a mouth that is open where it should be shut.
+
+    A mean of open and shut is grey; the absolute error prefers either.
+    """
+    return (F.huber_loss(painted.float(), real, reduction="none", delta=knee) * weights).mean() / knee
+
+
 def matching_gradient(sample: Tensor, real: Tensor, fake: Tensor) -> Tensor:
     """g = (fake − real) / max(mean|x̂ − real|, 1e-3), normalised per sample over all its new latents."""
     normalizer = (sample - real).abs().flatten(1).mean(1).clamp(min=NORMALIZER_FLOOR)

@@ -64,6 +64,7 @@ class RolloutPool:
         size: side of the frames.
         max_chunks: chunks after which a stream is replaced even if its clip goes on.
         warm_start: probability that a stream starts inside its clip, from the real κ, not cold from the portrait.
+        jitter: vary crop, loudness and noise from stream to stream.
         seed: of the choice of clips and starts.
     """
 
@@ -75,6 +76,7 @@ class RolloutPool:
         size: int,
         max_chunks: int,
         warm_start: float,
+        jitter: bool,
         seed: int,
         reference_mode: ReferenceMode = "temporal",
     ) -> None:
@@ -82,7 +84,7 @@ class RolloutPool:
         if not self._clips:
             raise ValueError(f"No clip is longer than a chunk of {pipeline.layout.new_frames} frames.")
         self._pipeline, self._size, self._max_chunks = pipeline, size, max_chunks
-        self._warm_start, self._mode = warm_start, reference_mode
+        self._warm_start, self._jitter, self._mode = warm_start, jitter, reference_mode
         self._rng = np.random.default_rng(seed)
         self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
         self._streams: list[ClipStream | None] = [None] * batch_size
@@ -113,13 +115,20 @@ class RolloutPool:
         mouth = torch.stack([stream.mouth() for stream in self._streams]).to(device)
         return RolloutBatch(window, torch.stack(generated), mouth, list(self._depth))
 
-    def advance(self, batch: RolloutBatch, latents: Tensor) -> Motion:
-        """Takes the student's finished chunks (B, C, N, h, w) and makes the next κ_gen of them."""
+    def advance(self, continuity: Tensor, latents: Tensor) -> Motion:
+        """Takes the student's finished chunks (B, C, N, h, w) and makes the next κ_gen of them.
+
+        Args:
+            continuity: κ that the chunks were generated under.
+        """
         layout = self._pipeline.layout
-        made = decode_latents(self._pipeline.vae, torch.cat([batch.generated_continuity, latents], dim=2))
+        made = decode_latents(self._pipeline.vae, torch.cat([continuity, latents], dim=2))
         self._continuity = list(continuity_reference(self._pipeline.vae, made, layout))
         self._chunk = [chunk + 1 for chunk in self._chunk]
-        self._depth = [depth + 1 for depth in self._depth]
+        finite = made.isfinite().flatten(1).all(1).tolist()  # a stream that broke down is replaced
+        self._depth = [
+            depth + 1 if whole else self._max_chunks for depth, whole in zip(self._depth, finite, strict=True)
+        ]
         return measure_motion(made, self._frames, layout.continuity_frames)
 
     def weights(self, batch: RolloutBatch, mouth_weight: float) -> Tensor:
@@ -131,7 +140,8 @@ class RolloutPool:
         first = int(self._rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
         if self._rng.random() < 0.5:
             first = min(first, int(self._rng.integers(0, 25)))  # most of the clip ahead: a deep rollout
-        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, self._rng)
+        rng = self._rng if self._jitter else None
+        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, rng)
         warm = self._rng.random() < self._warm_start
         self._streams[index] = stream
         self._chunk[index] = int(self._rng.integers(0, stream.chunks)) if warm else 0

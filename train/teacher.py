@@ -32,7 +32,7 @@ class TeacherSettings(DataSettings, RunSettings):
     """Attributes:
     init: pipeline folder to start from (of `train/autoencoder.py`, or an earlier teacher).
     learning_rate, weight_decay, beta2: of AdamW.
-    cold_start, reference_reach: see `train.data.WindowLaw`.
+    cold_start, reference_reach, quiet_reference, jitter: see `train.data.WindowLaw`.
     speech_dropout: probability of training without speech, for guidance.
     displacement_weight: of the displacement loss, where the network has a motion prior.
     mouth_weight: how much more the mouth counts in the loss.
@@ -46,6 +46,7 @@ class TeacherSettings(DataSettings, RunSettings):
     beta2: float = 0.99
     cold_start: float = 0.1
     reference_reach: int = 75
+    quiet_reference: float = 0.8
     jitter: bool = True
     speech_dropout: float = 0.1
     displacement_weight: float = 0.5
@@ -86,7 +87,7 @@ def teacher_loss(
     sample_weight = pipeline.transformer.sigma_weight(sigma)
     losses = {"flow": flow_loss(flow, flow_target(window.latents, noise), sample_weight, weight)}
     if measured is not None:
-        weight = mouth_weights(batch["mouth"], measured.shape[-2:], 2 * settings.mouth_weight)
+        weight = mouth_weights(batch["mouth"], measured.shape[-2:], settings.mouth_weight)
         losses["displacement"] = settings.displacement_weight * displacement_loss(displacement, measured, weight)
     return {"loss": sum(losses.values()), **losses}
 
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
     ema = EMAModel(transformer.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
 
     span = speech_span(pipeline.speech_encoder, pipeline.layout)
-    law = WindowLaw(settings.cold_start, settings.reference_reach, settings.jitter)
+    law = WindowLaw(settings.cold_start, settings.reference_reach, settings.quiet_reference, settings.jitter)
     seed = settings.seed + 1000 * accelerator.process_index
     dataset = WindowDataset(split_clips(settings)[0], pipeline.layout, span, settings.size, law, seed)
     loader = torch.utils.data.DataLoader(

@@ -75,6 +75,45 @@ def measure_displacement(portrait: Tensor, frames: Tensor) -> Tensor:
     return _unfold(optical_flow(_repeat(portrait, count), _fold(frames), pyramid), count)
 
 
+class Painter(nn.Module):
+    """Paints what displacement cannot show, above all the inside of an opening mouth, as the voice has it.
+
+    A portrait with closed lips has nothing between them to be displaced. A few convolutions find the lips in the
+    displaced portrait wherever they are, so that what is learnt from one face holds for the next.
+
+    Args:
+        voice_dim: width of a latent frame's audio tokens, all together.
+        frames: frames per latent frame.
+        hidden_dim: channels of the convolutions.
+        features: what a frame keeps of the voice.
+    """
+
+    def __init__(self, voice_dim: int, frames: int, hidden_dim: int = 48, features: int = 16) -> None:
+        super().__init__()
+        self.frames, colours = frames, 3 * CELL**2
+        self.voice = nn.Linear(voice_dim, frames * features)
+        self.scale = nn.Linear(features, hidden_dim)
+        self.find = nn.Conv2d(colours + 2 + features, hidden_dim, 3, padding=1)
+        self.open = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1)
+        self.colour = nn.Conv2d(hidden_dim, colours, 3, padding=1)
+        nn.init.zeros_(self.colour.weight)
+        nn.init.zeros_(self.colour.bias)
+
+    def listen(self, tokens: Tensor) -> Tensor:
+        """Audio tokens of latent frames (B, N, tokens, dim) to features of their frames (B, r·N, features)."""
+        return self.voice(tokens.flatten(2)).unflatten(2, (self.frames, -1)).flatten(1, 2)
+
+    def forward(self, images: Tensor, voice: Tensor) -> Tensor:
+        """Paints images (B, 3, H, W) in [-1, 1] with the voice of each, (B, features)."""
+        cells = F.pixel_unshuffle(images, CELL)
+        y, x = (torch.linspace(-1, 1, size, device=images.device, dtype=images.dtype) for size in cells.shape[-2:])
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(images), -1, -1, -1)
+        heard = voice.to(images.dtype)[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
+        hidden = F.silu(self.find(torch.cat([cells, places, heard], dim=1)))
+        hidden = F.silu(self.open(hidden) * (1 + self.scale(voice).to(images.dtype)[:, :, None, None]))
+        return images + F.pixel_shuffle(self.colour(hidden), CELL)
+
+
 class MotionPrior(nn.Module):
     """A guess of a window: the portrait, displaced as the network says, starting from where κ has left the face.
 
@@ -118,6 +157,7 @@ class MotionPrior(nn.Module):
         self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
         self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
         self.voice = nn.Linear(audio_tokens * dim, dim)
+        self.painter = Painter(audio_tokens * dim, temporal_ratio)
         for layer in (self.displacement_out, self.voice):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -191,12 +231,20 @@ class MotionPrior(nn.Module):
         change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
         return F.avg_pool2d(start, CELL).unsqueeze(2) + CELL * change
 
-    def guess(self, portrait: Tensor, start: Tensor, displacement: Tensor) -> Tensor:
-        """x̂ of the new latents (B, C, N, h, w): the portrait displaced, (B, 2, r·N, H/4, W/4), in full detail of d₀."""
+    def guess(self, portrait: Tensor, start: Tensor, displacement: Tensor, tokens: Tensor) -> Tensor:
+        """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
+
+        Args:
+            portrait, start: see `observe`; `d₀` lends its finer detail to the displacement.
+            displacement: (B, 2, r·N, H/4, W/4).
+            tokens: audio tokens of the window, (B, T, tokens, dim).
+        """
         count = displacement.shape[2]
         change = displacement - F.avg_pool2d(start, CELL).unsqueeze(2)
         field = _unfold(_resize(_fold(change), portrait.shape[-2:]), count) + start.unsqueeze(2)
-        return self.project(_unfold(warp(_repeat(portrait, count), _fold(field)), count))
+        voice = self.painter.listen(tokens[:, self.continuity_latents :]).flatten(0, 1)
+        frames = self.painter(warp(_repeat(portrait, count), _fold(field)), voice)
+        return self.project(_unfold(frames, count))
 
     def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
         """The flow (B, C, T, h, w), zero for κ, given x̂ of the new latents and the network's unit-scale residual."""

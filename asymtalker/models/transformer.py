@@ -230,7 +230,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
             answer = self.motion.displace(hidden_states, start, grid)
-            guess = self.motion.guess(portrait, start, answer if displacement is None else displacement)
+            guess = self.motion.guess(portrait, start, answer if displacement is None else displacement, tokens)
             sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
         output = AsymTalkerTransformerOutput(sample, answer)
         return output if return_dict else (sample, answer)

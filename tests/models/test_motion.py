@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from asymtalker.models.motion import MotionPrior, lucas_kanade_step, measure_displacement, optical_flow, warp
+from asymtalker.models.motion import MotionPrior, Painter, lucas_kanade_step, measure_displacement, optical_flow, warp
 from tests.tiny import tiny_transformer, tiny_vae
 
 SIDE = 64
@@ -86,7 +86,7 @@ def test_holds_the_face_where_the_past_left_it():
     torch.testing.assert_close(image, portrait, atol=1e-4, rtol=0)
     assert features.shape == (1, 3 * 64, prior.embedding.in_features)
     displacement = prior.displace(torch.randn(1, 3 * 64, 8), start, [3, 8, 8])
-    guess = prior.paint(prior.guess(image, start, displacement))
+    guess = prior.paint(prior.guess(image, start, displacement, tokens=torch.randn(1, 3, 2, 8)))
     error = (guess - present.unsqueeze(2))[..., 6:-6, 6:-6].abs().mean()
     still = (portrait - present)[..., 6:-6, 6:-6].abs().mean()
     assert guess.shape == (1, 3, 2, 32, 32) and error < 0.15 * still
@@ -158,3 +158,43 @@ def test_the_voice_of_a_moment_scales_its_own_places():
     other[:, 1] += 1
     moved = (prior.voiced(hidden, other) - prior.voiced(hidden, tokens)).abs().amax(-1).unflatten(1, (3, 4))[0]
     assert (moved[1] > 0).all() and not moved[[0, 2]].any()
+
+
+def lively_painter() -> Painter:
+    torch.manual_seed(0)
+    painter = Painter(voice_dim=16, frames=4)
+    torch.nn.init.normal_(painter.colour.weight, std=0.1)
+    return painter
+
+
+@torch.no_grad()
+def test_a_fresh_painter_leaves_the_picture_alone():
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(Painter(16, 4)(images, torch.randn(2, 16)), images)
+
+
+@torch.no_grad()
+def test_the_painter_hears_the_frames_in_their_order():
+    painter, tokens = lively_painter(), torch.randn(1, 3, 2, 8)
+    heard = painter.listen(tokens)
+    assert heard.shape == (1, 12, 16)
+    other = tokens.clone()
+    other[:, 1] += 1
+    moved = (painter.listen(other) - heard).abs().amax(-1)[0] > 0
+    assert moved.tolist() == [False] * 4 + [True] * 4 + [False] * 4
+
+
+@torch.no_grad()
+def test_the_painter_paints_by_voice_and_by_what_is_there():
+    """Another voice changes the painting; the same surroundings elsewhere are painted about alike."""
+    painter, images, voice = lively_painter(), torch.rand(1, 3, 64, 64), torch.randn(1, 16)
+    painted = painter(images, voice) - images
+    assert (painter(images, -voice) - images - painted).abs().max() > 1e-3
+    painter.find.weight[:, 48:50] = 0  # blind to where it is, it must paint a shifted picture shifted
+    shifted = images.roll(16, dims=-1)
+    torch.testing.assert_close(
+        (painter(shifted, voice) - shifted)[..., 32:48],
+        (painter(images, voice) - images).roll(16, dims=-1)[..., 32:48],
+        atol=1e-5,
+        rtol=0,
+    )

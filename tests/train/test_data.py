@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
-from train.data import Clip, ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, to_unit
+from train.data import Clip, ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, quiet_frames, to_unit
 
 LAYOUT = WindowLayout(21, 5, 4)
 SPAN = (24, 2)
@@ -110,3 +110,22 @@ def test_to_unit_puts_channels_first():
     unit = to_unit(frames)
     assert unit.shape == (1, 3, 2, 4, 6)
     assert unit[0, 0, :, 0, 0].tolist() == [-1, 1]
+
+
+def test_quiet_frames_are_those_with_silence_all_around():
+    rng = np.random.default_rng(0)
+    speech = rng.normal(0, 3000, FRAMES * SAMPLES_PER_FRAME)
+    speech[: 20 * SAMPLES_PER_FRAME] = rng.normal(0, 30, 20 * SAMPLES_PER_FRAME)  # a noise floor 40 dB below
+    clip = Clip("clip", np.zeros((FRAMES, 1, 1, 3), np.uint8), speech.astype(np.int16), (0, 0, 1), (0, 0, 1, 1))
+    assert quiet_frames(clip).tolist() == list(range(17))
+
+
+def test_references_come_from_quiet_moments():
+    rng, quiet = np.random.default_rng(0), np.arange(5)
+    law = WindowLaw(cold_start=0.5, reference_reach=10, quiet_reference=1.0)
+    for _ in range(500):
+        start, portrait, cold = draw_window(FRAMES, LAYOUT, rng, law, quiet)
+        assert portrait < 5 or start < 5  # a window over the quiet frames takes its reference elsewhere
+        assert cold or not start <= portrait < start + LAYOUT.window_frames
+    law = WindowLaw(cold_start=0.5, reference_reach=10, quiet_reference=0.0)
+    assert max(draw_window(FRAMES, LAYOUT, rng, law, quiet)[1] for _ in range(500)) > 40

@@ -12,6 +12,7 @@ from train.losses import (
     flow_target,
     matching_gradient,
     matching_loss,
+    painting_loss,
     predicted_sample,
     regression_loss,
     shift_sigma,
@@ -106,3 +107,9 @@ def test_displacement_loss_counts_cells_by_weight():
     off = torch.tensor([1.0, 0.0]).expand_as(target)
     light, heavy = (displacement_loss(off, target, torch.tensor(weights)) for weights in ([0.5, 1.5], [1.5, 0.5]))
     assert heavy.item() == pytest.approx(3 * light.item())
+
+
+def test_painting_loss_is_quadratic_within_the_knee_and_linear_beyond():
+    real = torch.zeros(1, 3, 2, 2)
+    assert painting_loss(real + 0.2, real).item() == pytest.approx(0.5 * 0.2**2 / 0.4)
+    assert painting_loss(real + 0.9, real).item() == pytest.approx(0.9 - 0.2)

@@ -37,7 +37,9 @@ def pipeline():
 
 def new_pool(clips, pipeline, **options):
     return RolloutPool(
-        clips, pipeline, **({"batch_size": 2, "size": SIZE, "max_chunks": 4, "warm_start": 0.0, "seed": 0} | options)
+        clips,
+        pipeline,
+        **({"batch_size": 2, "size": SIZE, "max_chunks": 4, "warm_start": 0.0, "jitter": True, "seed": 0} | options),
     )
 
 
@@ -74,7 +76,7 @@ def test_what_was_generated_is_what_comes_next(clips, pipeline):
     batch = pool.next()
     for depth in range(1, 3):
         latents = generate(pipeline, batch)
-        pool.advance(batch, latents)
+        pool.advance(batch.generated_continuity, latents)
         following = pool.next()
         frames = pipeline.vae.decode(torch.cat([batch.generated_continuity, latents], dim=2)).sample
         expected = pipeline.vae.encode(frames[:, :, -pipeline.layout.continuity_frames :]).latent_dist.mode()
@@ -93,7 +95,7 @@ def test_streams_end_with_their_clip_and_others_take_their_place(clips, pipeline
     for _ in range(12):
         batch = pool.next()
         depths.append(batch.depth[0])
-        pool.advance(batch, batch.window.latents)
+        pool.advance(batch.generated_continuity, batch.window.latents)
     longest = max(len(clip.frames) for clip in clips) // pipeline.layout.new_frames
     assert max(depths) < longest
     assert depths.count(0) > 1
@@ -107,7 +109,7 @@ def test_streams_are_as_deep_as_allowed(clips, pipeline):
     for _ in range(12):
         batch = pool.next()
         seen.update(batch.depth)
-        pool.advance(batch, batch.window.latents)
+        pool.advance(batch.generated_continuity, batch.window.latents)
     assert seen == {0, 1}
 
 
@@ -123,7 +125,7 @@ def batch(clips, pipeline) -> RolloutBatch:
     pool = new_pool(clips, pipeline, max_chunks=100, seed=1)
     with torch.no_grad():
         first = pool.next()
-        pool.advance(first, torch.randn_like(first.window.latents))
+        pool.advance(first.generated_continuity, torch.randn_like(first.window.latents))
         return pool.next()
 
 

@@ -12,7 +12,7 @@ from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.media.video import VideoWriter
-from train import akd, autoencoder, teacher
+from train import akd, autoencoder, painter, teacher
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 60
@@ -91,13 +91,26 @@ def trained(common, runs, initial):
 
 
 @pytest.fixture(scope="module")
-def distilled(common, runs, trained):
+def painted(common, runs, trained):
+    config = ROOT / "train/configs/tiny/painter.yaml"
+    arguments = [
+        "--config",
+        str(config),
+        *common,
+        *settings(init=trained[0] / "pipeline", output=runs / "painter", max_steps=3, **TRAINING),
+    ]
+    painter.main(arguments)
+    return runs / "painter", arguments
+
+
+@pytest.fixture(scope="module")
+def distilled(common, runs, painted):
     config = ROOT / "train/configs/tiny/akd.yaml"
     arguments = [
         "--config",
         str(config),
         *common,
-        *settings(teacher=trained[0] / "pipeline", output=runs / "akd", max_steps=4, **TRAINING),
+        *settings(teacher=painted[0] / "pipeline", output=runs / "akd", max_steps=4, **TRAINING),
     ]
     akd.main(arguments)
     return runs / "akd", arguments
@@ -139,6 +152,22 @@ def test_training_goes_on_where_it_stopped(trained):
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == 5
 
 
+def test_only_the_painter_is_trained_on_its_own(painted, trained):
+    before, after = (
+        dict(AsymTalkerPipeline.from_pretrained(folder / "pipeline").transformer.named_parameters())
+        for folder in (trained[0], painted[0])
+    )
+    changed = {name for name in after if not np.array_equal(before[name].detach(), after[name].detach())}
+    assert changed and all(name.startswith("motion.painter.") for name in changed)
+    assert [row["step"] for row in logged(painted[0])] == [1, 2, 3]
+
+
+def test_painting_goes_on_where_it_stopped(painted):
+    folder, arguments = painted
+    painter.main([*arguments, *settings(max_steps=4)])
+    assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4]
+
+
 def test_the_student_is_ready_for_use(distilled):
     pipeline = AsymTalkerPipeline.from_pretrained(distilled[0] / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
@@ -163,7 +192,7 @@ def test_distillation_goes_on_where_it_stopped(distilled):
     assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("script", ["autoencoder", "teacher", "akd"])
+@pytest.mark.parametrize("script", ["autoencoder", "teacher", "painter", "akd"])
 def test_scripts_run_from_the_root_of_the_repository(script):
     """As the README has it; `accelerate launch` runs a script the same way."""
     command = [sys.executable, f"train/{script}.py", "--help"]

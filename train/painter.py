@@ -1,0 +1,114 @@
+"""Stage 1b: trains the motion prior's painter, which opens the mouth of a displaced portrait as the voice has it.
+
+    accelerate launch train/painter.py --config train/configs/tiny/painter.yaml
+
+It is trained apart from the transformer, over the true displacements of single frames: a small network that sees many
+more of them so.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.conditioning import speech_span, speech_windows
+from asymtalker.models.motion import measure_displacement, warp
+from train.config import DataSettings, RunSettings, parse_settings
+from train.data import WindowDataset, WindowLaw, split_clips, to_unit
+from train.loop import Run, endless, set_learning_rate, start
+from train.losses import painting_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class PainterSettings(DataSettings, RunSettings):
+    """Attributes:
+    init: pipeline folder whose transformer has a motion prior.
+    learning_rate, weight_decay: of AdamW.
+    frames: new frames of a window that are painted, drawn at random.
+    cold_start, reference_reach, quiet_reference, jitter: see `train.data.WindowLaw`.
+    mouth_weight: how much more the mouth counts in the loss.
+    """
+
+    init: str
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    frames: int = 4
+    cold_start: float = 0.3
+    reference_reach: int = 75
+    quiet_reference: float = 0.8
+    jitter: bool = True
+    mouth_weight: float = 10.0
+
+
+def paint_batch(
+    pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: PainterSettings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Paints frames of a batch of `train.data.WindowDataset`: (painted, real, weights), (B·F, 3 or 1, H, W)."""
+    layout, motion = pipeline.layout, pipeline.transformer.motion
+    with torch.no_grad():
+        portrait = to_unit(batch["portrait"])
+        chosen = torch.randperm(layout.new_frames)[: settings.frames]
+        real = to_unit(batch["window"])[:, :, layout.continuity_frames :][:, :, chosen]
+        displacement = measure_displacement(portrait, real).transpose(1, 2).flatten(0, 1)
+        displacement = F.interpolate(displacement, size=portrait.shape[-2:], mode="bilinear")
+        moved = warp(portrait.repeat_interleave(settings.frames, 0), displacement)
+        speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
+        tokens = pipeline.transformer.audio_proj(speech)[:, layout.continuity_latents :]
+        weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
+    voice = motion.painter.listen(tokens)[:, chosen].flatten(0, 1)
+    return motion.painter(moved, voice), real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
+
+
+def main(argv: list[str] | None = None) -> None:
+    settings = parse_settings(PainterSettings, __doc__, argv)
+    accelerator = start(settings, settings.seed)
+    pipeline = AsymTalkerPipeline.from_pretrained(settings.init)
+    pipeline.to(accelerator.device)
+    if pipeline.transformer.motion is None:
+        raise SystemExit(f"The transformer of {settings.init} has no motion prior, so there is nothing to paint on.")
+    painter = pipeline.transformer.motion.painter.train()
+    ema = EMAModel(painter.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
+
+    span = speech_span(pipeline.speech_encoder, pipeline.layout)
+    law = WindowLaw(settings.cold_start, settings.reference_reach, settings.quiet_reference, settings.jitter)
+    seed = settings.seed + 1000 * accelerator.process_index
+    dataset = WindowDataset(split_clips(settings)[0], pipeline.layout, span, settings.size, law, seed)
+    loader = torch.utils.data.DataLoader(dataset, settings.batch_size, num_workers=settings.workers)
+    optimizer = torch.optim.AdamW(
+        painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+    )
+    painter, optimizer = accelerator.prepare(painter, optimizer)
+    run = Run(accelerator, settings)
+    run.resume(ema)
+
+    for batch in endless(loader):
+        if run.progress >= 1:
+            break
+        set_learning_rate(optimizer, run.learning_rate(settings.learning_rate))
+        batch = {name: values.to(accelerator.device, non_blocking=True) for name, values in batch.items()}
+        with accelerator.autocast():
+            painted, real, weights = paint_batch(pipeline, batch, settings)
+        loss = painting_loss(painted, real, weights)
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(painter.parameters(), settings.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        run.step += 1
+        ema.step(pipeline.transformer.motion.painter.parameters())
+        run.log(loss=loss.detach(), gradient=norm)
+        if run.due():
+            run.save(pipeline, ema, pipeline.transformer.motion.painter)
+    run.save(pipeline, ema, pipeline.transformer.motion.painter)
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()
