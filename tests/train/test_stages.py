@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.media.video import VideoWriter
-from train import akd, autoencoder, painter, teacher
+from train import akd, autoencoder, export, painter, teacher
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 60
@@ -190,6 +191,24 @@ def test_distillation_goes_on_where_it_stopped(distilled):
     folder, arguments = distilled
     akd.main([*arguments, *settings(max_steps=5)])
     assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
+
+
+def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, capsys):
+    source = distilled[0] / "pipeline"
+    export.main([str(source), str(tmp_path), "--steps", "1"])
+    assert "MB" in capsys.readouterr().out
+    weights = [folder / "transformer/diffusion_pytorch_model.safetensors" for folder in (source, tmp_path)]
+    assert weights[1].stat().st_size < 0.55 * weights[0].stat().st_size
+    portrait = PIL.Image.open(next((ROOT / "examples").glob("*.jpg"))).convert("RGB")
+    videos = []
+    for folder in (source, tmp_path):
+        pipeline = AsymTalkerPipeline.from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        generator = torch.Generator().manual_seed(0)
+        sound = np.zeros(20 * 640, np.float32)
+        videos.append(pipeline(portrait, sound, generator=generator, num_inference_steps=1).frames)
+    assert pipeline.config.num_inference_steps == 1
+    assert np.abs(videos[0] - videos[1]).mean() < 0.01
 
 
 @pytest.mark.parametrize("script", ["autoencoder", "teacher", "painter", "akd"])
