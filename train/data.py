@@ -21,12 +21,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE, WindowLayout
-from asymtalker.conditioning import cut_speech
+from asymtalker.conditioning import cut_speech, speech_span
 from asymtalker.media.portrait import CROP_MARGIN, FaceBox, crop_box, find_faces
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
-from train.config import DataSettings
+from train.config import DataSettings, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,29 @@ class Clip:
     speech: np.ndarray
     crop: tuple[float, float, float]
     face: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLaw:
+    """How windows are drawn for the teacher.
+
+    Attributes:
+        cold_start: probability of a window that starts from the portrait held still, its speech from silence.
+        reference_reach: the reference frame is at most this many frames away from the window.
+        quiet_reference: probability of a reference from a quiet moment of the clip, however far, where there is one:
+            people give portraits with their mouth shut.
+        jitter: vary crop, loudness and noise.
+    """
+
+    cold_start: float = 0.1
+    reference_reach: int = 75
+    quiet_reference: float = 0.8
+    jitter: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowStageSettings(DataSettings, RunSettings, WindowLaw):
+    """Settings of a stage that trains on windows of real clips."""
 
 
 def load_clips(source: str, split: str, size: int, store: str | Path, workers: int = 2) -> list[Clip]:
@@ -102,7 +126,7 @@ def split_clips(settings: DataSettings) -> tuple[list[Clip], list[Clip]]:
 
 
 def sample_window(
-    clip: Clip, layout: WindowLayout, span: tuple[int, int], size: int, rng: np.random.Generator, law: "WindowLaw"
+    clip: Clip, layout: WindowLayout, span: tuple[int, int], size: int, rng: np.random.Generator, law: WindowLaw
 ) -> dict[str, Tensor]:
     """Draws one window of a clip.
 
@@ -113,24 +137,6 @@ def sample_window(
     start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
     return {"portrait": view.frames([portrait])[0], "mouth": view.mouth(), **view.window(start, layout, span, cold)}
-
-
-@dataclass(frozen=True)
-class WindowLaw:
-    """How windows are drawn for the teacher.
-
-    Attributes:
-        cold_start: probability of a window that starts from the portrait held still, its speech from silence.
-        reference_reach: the reference frame is at most this many frames away from the window.
-        quiet_reference: probability of a reference from a quiet moment of the clip, however far, where there is one:
-            people give portraits with their mouth shut.
-        jitter: vary crop, loudness and noise.
-    """
-
-    cold_start: float = 0.1
-    reference_reach: int = 75
-    quiet_reference: float = 0.8
-    jitter: bool = True
 
 
 def draw_window(
@@ -280,6 +286,22 @@ class WindowDataset(torch.utils.data.IterableDataset):
         while True:
             clip = self._clips[rng.choice(len(self._clips), p=self._shares)]
             yield sample_window(clip, self._layout, self._span, self._size, rng, self._law)
+
+
+def window_loader(
+    settings: WindowStageSettings, pipeline: AsymTalkerPipeline, process: int
+) -> torch.utils.data.DataLoader:
+    """Batches of `sample_window` from the training clips, without end; every process draws its own."""
+    dataset = WindowDataset(
+        split_clips(settings)[0],
+        pipeline.layout,
+        speech_span(pipeline.speech_encoder, pipeline.layout),
+        settings.size,
+        settings,
+        settings.seed + 1000 * process,
+    )
+    pinned = torch.cuda.is_available()
+    return torch.utils.data.DataLoader(dataset, settings.batch_size, num_workers=settings.workers, pin_memory=pinned)
 
 
 def to_unit(frames: Tensor) -> Tensor:

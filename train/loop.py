@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from diffusers import ModelMixin
 from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.training_utils import EMAModel
@@ -75,8 +75,9 @@ class Run:
                 file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
 
     def due(self) -> bool:
-        """Whether it is time to save."""
-        return time.monotonic() - self._saved > 60 * self._settings.save_minutes
+        """Whether it is time to save; alike on all processes, or some would wait for the others in vain."""
+        waited = torch.tensor(time.monotonic() - self._saved, device=self._accelerator.device)
+        return broadcast(waited).item() > 60 * self._settings.save_minutes
 
     def save(self, pipeline: AsymTalkerPipeline, ema: EMAModel, trained: torch.nn.Module | None = None) -> None:
         """Saves the state to resume from, and the averaged weights as a pipeline folder.

@@ -69,7 +69,7 @@ def displacement_loss(
     return (position * cell_weight).mean() + velocity_weight * (velocity * cell_weight).mean()
 
 
-def painting_loss(painted: Tensor, real: Tensor, weights: Tensor | float = 1.0, knee: float = 0.4) -> Tensor:
+def painting_loss(painted: Tensor, real: Tensor, weights: Tensor | float = 1.0, knee: float = 0.1) -> Tensor:
     """Huber loss of colours in [-1, 1], in units of `knee`: linear for a mouth that is open where it should be shut.
 
     A mean of open and shut is grey; the absolute error prefers either.

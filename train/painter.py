@@ -19,21 +19,20 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.conditioning import speech_span, speech_windows
+from asymtalker.conditioning import speech_windows
 from asymtalker.models.motion import measure_displacement, warp
-from train.config import DataSettings, RunSettings, parse_settings
-from train.data import WindowDataset, WindowLaw, split_clips, to_unit
+from train.config import parse_settings
+from train.data import WindowStageSettings, to_unit, window_loader
 from train.loop import Run, endless, set_learning_rate, start
 from train.losses import painting_loss
 
 
 @dataclass(frozen=True, kw_only=True)
-class PainterSettings(DataSettings, RunSettings):
+class PainterSettings(WindowStageSettings):
     """Attributes:
     init: pipeline folder whose transformer has a motion prior.
     learning_rate, weight_decay: of AdamW.
     frames: new frames of a window that are painted, drawn at random.
-    cold_start, reference_reach, quiet_reference, jitter: see `train.data.WindowLaw`.
     mouth_weight: how much more the mouth counts in the loss.
     """
 
@@ -41,10 +40,6 @@ class PainterSettings(DataSettings, RunSettings):
     learning_rate: float = 2e-3
     weight_decay: float = 0.0
     frames: int = 4
-    cold_start: float = 0.3
-    reference_reach: int = 75
-    quiet_reference: float = 0.8
-    jitter: bool = True
     mouth_weight: float = 10.0
 
 
@@ -77,11 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     painter = pipeline.transformer.motion.painter.train()
     ema = EMAModel(painter.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
 
-    span = speech_span(pipeline.speech_encoder, pipeline.layout)
-    law = WindowLaw(settings.cold_start, settings.reference_reach, settings.quiet_reference, settings.jitter)
-    seed = settings.seed + 1000 * accelerator.process_index
-    dataset = WindowDataset(split_clips(settings)[0], pipeline.layout, span, settings.size, law, seed)
-    loader = torch.utils.data.DataLoader(dataset, settings.batch_size, num_workers=settings.workers)
+    loader = window_loader(settings, pipeline, accelerator.process_index)
     optimizer = torch.optim.AdamW(
         painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )

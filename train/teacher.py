@@ -18,21 +18,20 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.conditioning import ReferenceMode, encode_window, null_speech, speech_span
+from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
 from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
-from train.config import DataSettings, RunSettings, parse_settings
-from train.data import WindowDataset, WindowLaw, mouth_weights, split_clips, to_unit
+from train.config import parse_settings
+from train.data import WindowStageSettings, mouth_weights, to_unit, window_loader
 from train.loop import Run, endless, prepare_transformer, set_learning_rate, start
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherSettings(DataSettings, RunSettings):
+class TeacherSettings(WindowStageSettings):
     """Attributes:
     init: pipeline folder to start from (of `train/autoencoder.py`, or an earlier teacher).
     learning_rate, weight_decay, beta2: of AdamW.
-    cold_start, reference_reach, quiet_reference, jitter: see `train.data.WindowLaw`.
     speech_dropout: probability of training without speech, for guidance.
     displacement_weight: of the displacement loss, where the network has a motion prior.
     mouth_weight: how much more the mouth counts in the loss.
@@ -44,10 +43,6 @@ class TeacherSettings(DataSettings, RunSettings):
     learning_rate: float = 6e-4
     weight_decay: float = 0.01
     beta2: float = 0.99
-    cold_start: float = 0.1
-    reference_reach: int = 75
-    quiet_reference: float = 0.8
-    jitter: bool = True
     speech_dropout: float = 0.1
     displacement_weight: float = 0.5
     mouth_weight: float = 5.0
@@ -102,13 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     transformer = prepare_transformer(pipeline.transformer, settings, accelerator.device).train()
     ema = EMAModel(transformer.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
 
-    span = speech_span(pipeline.speech_encoder, pipeline.layout)
-    law = WindowLaw(settings.cold_start, settings.reference_reach, settings.quiet_reference, settings.jitter)
-    seed = settings.seed + 1000 * accelerator.process_index
-    dataset = WindowDataset(split_clips(settings)[0], pipeline.layout, span, settings.size, law, seed)
-    loader = torch.utils.data.DataLoader(
-        dataset, settings.batch_size, num_workers=settings.workers, pin_memory=accelerator.device.type == "cuda"
-    )
+    loader = window_loader(settings, pipeline, accelerator.process_index)
     optimizer = torch.optim.AdamW(
         transformer.parameters(),
         lr=settings.learning_rate,

@@ -6,13 +6,15 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from accelerate import Accelerator
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.sampling import denoise_chunk, set_steps
 from tests.tiny import tiny_pipeline
-from train.akd import AKDSettings, Roles, choose_continuity, critic_loss, score_gradient, student_sample
+from train.akd import AKDSettings, Roles, _update, choose_continuity, critic_loss, score_gradient, student_sample
 from train.data import Clip
+from train.loop import Run
 from train.rollout import RolloutBatch, RolloutPool, measure_motion
 
 SIZE = 64
@@ -86,6 +88,40 @@ def test_what_was_generated_is_what_comes_next(clips, pipeline):
         torch.testing.assert_close(made, expected[gone_on], atol=1e-4, rtol=0)
         assert (made - real).abs().max() > 0.01
         batch = following
+
+
+@torch.no_grad()
+def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
+    """The same clip, the same noise: chunk after chunk, κ is that of the pipeline, given the same portrait and sound."""
+    pool = new_pool(clips[1:], pipeline, batch_size=1, max_chunks=100, jitter=False)
+    batch = pool.next()
+    stream = pool._streams[0]
+    state = pipeline.prepare_stream(PIL.Image.fromarray(stream.portrait().numpy()), (SIZE, SIZE), steps=2)
+    sound = clips[1].speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768
+    state.speech.append(torch.from_numpy(sound))
+    assert stream.chunks > 2
+    for chunk in range(stream.chunks):
+        assert batch.depth == [chunk]
+        torch.testing.assert_close(batch.generated_continuity, state.continuity, atol=1e-4, rtol=0)
+        torch.testing.assert_close(batch.window.reference, state.reference, atol=1e-4, rtol=0)
+        torch.manual_seed(chunk)
+        latents = generate(pipeline, batch)
+        pool.advance(batch.generated_continuity, latents)
+        torch.manual_seed(chunk)
+        pipeline.next_chunk(state)
+        batch = pool.next()
+
+
+@torch.no_grad()
+def test_a_stream_that_breaks_down_is_replaced(clips, pipeline):
+    pool = new_pool(clips, pipeline, max_chunks=100, seed=1)
+    batch = pool.next()
+    latents = batch.window.latents.clone()
+    latents[0] = torch.nan
+    pool.advance(batch.generated_continuity, latents)
+    following = pool.next()
+    assert following.depth == [0, 1]
+    assert following.generated_continuity.isfinite().all()
 
 
 @torch.no_grad()
@@ -175,6 +211,17 @@ def test_where_teacher_and_critic_agree_nothing_is_learnt(pipeline, batch):
 def test_the_four_combinations_of_continuity(batch):
     torch.testing.assert_close(choose_continuity(batch, "real"), batch.window.continuity)
     torch.testing.assert_close(choose_continuity(batch, "generated"), batch.generated_continuity)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path):
+    settings = AKDSettings(dataset="", teacher="", output=str(tmp_path))
+    accelerator, layer = Accelerator(cpu=True), torch.nn.Linear(1, 1)
+    optimizer, before = torch.optim.AdamW(layer.parameters(), lr=1.0), layer.weight.item()
+    for factor, moves in ((torch.nan, False), (1.0, True)):
+        (layer(torch.ones(1)) * factor).sum().backward()
+        _update(accelerator, layer, optimizer, Run(accelerator, settings), 1.0, settings)
+        assert layer.weight.grad is None
+        assert (layer.weight.item() != before) == moves
 
 
 def test_motion_of_a_steady_pan():
