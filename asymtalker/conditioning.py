@@ -10,7 +10,7 @@ speech windows follow public systems of the same family; one contract for every 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -71,7 +71,12 @@ def temporal_reference(
 
     Returns:
         (B, C, 1 + m, h, w).
+
+    Raises:
+        ValueError: if there is no such mode.
     """
+    if mode not in get_args(ReferenceMode):
+        raise ValueError(f'reference_mode must be "temporal" or "static", not "{mode}".')
     if mode == "temporal":
         return encode_frames(vae, still(portrait, layout.window_frames))
     first = encode_frames(vae, portrait.unsqueeze(2))

@@ -1,6 +1,7 @@
 """AsymTalkerPipeline: a portrait and speech become a talking-head video of any length."""
 
 import copy
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -68,6 +69,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
         num_inference_steps: steps that the checkpoint was trained for.
         color_match: default strength of the Lab match to the portrait, 0 to 1.
+        guidance_scale: default of the audio guidance `uncond + w·(cond − uncond)`; 1 is none, for a student that has it
+            distilled.
     """
 
     model_cpu_offload_seq = "speech_encoder->transformer->vae"
@@ -82,6 +85,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         continuity_frames: int = 5,
         num_inference_steps: int = 2,
         color_match: float = 0.0,
+        guidance_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler)
@@ -90,11 +94,15 @@ class AsymTalkerPipeline(DiffusionPipeline):
             continuity_frames=continuity_frames,
             num_inference_steps=num_inference_steps,
             color_match=color_match,
+            guidance_scale=guidance_scale,
         )
+        if transformer.motion is not None:
+            transformer.motion.adopt(vae)
         self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
-        self.video_processor = VideoProcessor(vae_scale_factor=spatial_ratio(vae))
+        self.video_processor = VideoProcessor(vae_scale_factor=spatial_ratio(vae), do_convert_rgb=True)
         self.fps = FPS
         self.sampling_rate = SAMPLING_RATE
+        self._vae_lock = threading.Lock()  # AutoencoderKLWan keeps its cache on the module while it is at work
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -121,7 +129,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         speech: np.ndarray | Tensor | Iterable[np.ndarray],
         *,
         num_inference_steps: int | None = None,
-        guidance_scale: float = 1.0,
+        guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
         width: int | None = None,
         height: int | None = None,
@@ -132,7 +140,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         """Yields the video as it is made.
 
         Args:
-            image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`).
+            image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`);
+                arrays and tensors hold floats in [0, 1].
             speech: 16 kHz mono samples in [-1, 1], (samples,), or an iterator of such arrays: a file and a
                 microphone go the same way.
             num_inference_steps: default: the checkpoint's own.
@@ -147,15 +156,19 @@ class AsymTalkerPipeline(DiffusionPipeline):
             uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in all.
 
         Raises:
-            ValueError: if an option is out of range or the speech is empty.
+            ValueError: if an option is out of range, or the speech is empty or not what it should be.
         """
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         strength = self.config.color_match if color_match is None else color_match
-        size = (width or self.frame_size[0], height or self.frame_size[1])
-        self.check_inputs(steps, guidance_scale, strength, size)
-        state = self.prepare_stream(image, size, steps, guidance_scale, generator, strength, reference_mode)
-        source = iter([speech] if isinstance(speech, (np.ndarray, Tensor)) else speech)
-        return self._chunks(state, source, callback_on_chunk_end)
+        guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        trained = self.frame_size
+        size = (trained[0] if width is None else width, trained[1] if height is None else height)
+        self.check_inputs(steps, guidance, strength, size)
+        state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode)
+        if isinstance(speech, (np.ndarray, Tensor)):
+            state.speech.append(_as_samples(speech))
+            return self._chunks(state, iter(()), callback_on_chunk_end, ended=True)
+        return self._chunks(state, iter(speech), callback_on_chunk_end)
 
     @torch.no_grad()
     def __call__(
@@ -176,12 +189,9 @@ class AsymTalkerPipeline(DiffusionPipeline):
         """
         if output_type not in ("np", "pil", "pt"):
             raise ValueError(f'output_type must be "np", "pil" or "pt", not "{output_type}".')
-        blocks = []
-        with self.progress_bar(total=self._chunk_total(speech)) as progress:
-            for block in self.stream(image, speech, **options):
-                blocks.append(block)
-                progress.update()
-        frames = _as_output(np.concatenate(blocks), output_type)
+        progress = self.progress_bar(self.stream(image, speech, **options))
+        progress.total = self._chunk_total(speech)
+        frames = _as_output(np.concatenate(list(progress)), output_type)
         return AsymTalkerPipelineOutput(frames=frames) if return_dict else (frames,)
 
     def prepare_stream(
@@ -199,10 +209,14 @@ class AsymTalkerPipeline(DiffusionPipeline):
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
+        with self._vae_lock:
+            reference = temporal_reference(self.vae, portrait, self.layout, reference_mode)
+            held = still(portrait, self.layout.continuity_frames)
+            continuity = continuity_reference(self.vae, held, self.layout)
         return StreamState(
             portrait=portrait,
-            reference=temporal_reference(self.vae, portrait, self.layout, reference_mode),
-            continuity=continuity_reference(self.vae, still(portrait, self.layout.continuity_frames), self.layout),
+            reference=reference,
+            continuity=continuity,
             scheduler=scheduler,
             generator=generator,
             guidance_scale=guidance_scale,
@@ -232,19 +246,24 @@ class AsymTalkerPipeline(DiffusionPipeline):
             guidance_scale=state.guidance_scale,
             generator=state.generator,
         )
-        window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
+        with self._vae_lock:
+            window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
         frames = window[:, :, self.layout.continuity_frames :]
         if state.color_match > 0:
             frames = match_lab(frames, state.portrait, state.color_match)
-        state.continuity = continuity_reference(self.vae, frames, self.layout)
+        with self._vae_lock:
+            state.continuity = continuity_reference(self.vae, frames, self.layout)
         state.chunk += 1
         return frames
 
     @torch.no_grad()
     def _chunks(
-        self, state: StreamState, source: Iterator[np.ndarray], callback: ChunkCallback | None
+        self,
+        state: StreamState,
+        source: Iterator[np.ndarray],
+        callback: ChunkCallback | None,
+        ended: bool = False,
     ) -> Iterator[np.ndarray]:
-        ended = False
         while True:
             ended = ended or self._listen(state, source)
             frames = video_frame_count(state.speech.samples)
@@ -265,13 +284,21 @@ class AsymTalkerPipeline(DiffusionPipeline):
             samples = next(source, None)
             if samples is None:
                 return True
-            state.speech.append(torch.as_tensor(samples).flatten())
+            state.speech.append(_as_samples(samples))
         return False
 
     def _chunk_total(self, speech: object) -> int | None:
         if not isinstance(speech, (np.ndarray, Tensor)):
             return None
         return self.layout.chunk_count(video_frame_count(np.prod(speech.shape)))
+
+
+def _as_samples(speech: np.ndarray | Tensor) -> Tensor:
+    samples = torch.as_tensor(speech, device="cpu")
+    if samples.ndim != 1 or not samples.is_floating_point():
+        found = f"{samples.dtype} of shape {tuple(samples.shape)}"
+        raise ValueError(f"speech must be floats in [-1, 1] of shape (samples,), not {found}.")
+    return samples
 
 
 def _as_uint8(frames: Tensor) -> np.ndarray:

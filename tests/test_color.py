@@ -11,6 +11,7 @@ KNOWN = {
     (0.0, 1.0, 0.0): (87.73, -86.18, 83.18),
     (0.0, 0.0, 1.0): (32.30, 79.19, -107.86),
     (0.5, 0.5, 0.5): (53.39, 0.0, 0.0),
+    (0.02, 0.02, 0.02): (1.40, 0.0, 0.0),  # on the straight part of both curves: 903.3 · 0.02 / 12.92
 }
 
 
@@ -22,6 +23,7 @@ def test_known_colours(rgb):
 
 def test_back_and_forth():
     rgb = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    rgb[1] *= 0.04  # the dark have laws of their own
     torch.testing.assert_close(lab_to_rgb(rgb_to_lab(rgb)), rgb, atol=1e-4, rtol=0)
 
 
@@ -48,6 +50,11 @@ def test_full_strength_takes_the_statistics_of_the_portrait(pictures):
 def test_no_strength_changes_nothing(pictures):
     frames, portrait = pictures
     torch.testing.assert_close(match_lab(frames, portrait, 0.0), frames, atol=1e-4, rtol=0)
+
+
+def test_a_flat_frame_takes_the_mean():
+    frames, portrait = torch.full((1, 3, 1, 8, 8), -0.5), torch.full((1, 3, 8, 8), 0.25)
+    torch.testing.assert_close(match_lab(frames, portrait, 1.0), portrait.unsqueeze(2), atol=1e-2, rtol=0)
 
 
 def test_half_strength_goes_half_way(pictures):

@@ -42,6 +42,12 @@ def test_static_reference_is_one_latent_and_zeros():
 
 
 @torch.no_grad()
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match='reference_mode must be "temporal" or "static", not "still"'):
+        temporal_reference(tiny_vae(), torch.zeros(1, 3, 32, 32), LAYOUT, "still")
+
+
+@torch.no_grad()
 def test_continuity_reference_forgets_all_but_the_last_frames():
     vae, past = tiny_vae(), torch.rand(1, 3, 30, 32, 32) * 2 - 1
     reference = continuity_reference(vae, past, LAYOUT)
@@ -80,6 +86,29 @@ def test_latents_are_normalised_as_the_autoencoder_says(kind):
         assert (float(mean), float(std)) == expected
 
 
+@pytest.mark.parametrize("kind", VAES)
+@torch.no_grad()
+def test_decoding_undoes_the_normalisation(kind):
+    vae = VAES[kind]()
+    raw = torch.randn(1, LATENT_CHANNELS, 2, 2, 2)
+    mean, std = latent_statistics(vae, raw)
+    expected = vae.decode(raw).sample.clamp(-1, 1)
+    torch.testing.assert_close(decode_latents(vae, (raw - mean) / std), expected, atol=1e-4, rtol=1e-4)
+    assert decode_latents(vae, 100 * raw).abs().max() <= 1
+
+
+def test_statistics_come_from_where_each_autoencoder_keeps_them():
+    wan, ltx = tiny_wan_vae(), tiny_ltx_vae()
+    ltx.register_to_config(scaling_factor=0.5)  # diffusers: (latents − mean) · scaling_factor / std
+    for vae, expected in (
+        (tiny_vae(), (torch.zeros(1), torch.ones(1))),
+        (wan, (torch.tensor(wan.config.latents_mean), torch.tensor(wan.config.latents_std))),
+        (ltx, (ltx.latents_mean, ltx.latents_std / 0.5)),
+    ):
+        for value, wanted in zip(latent_statistics(vae, torch.zeros(1)), expected, strict=True):
+            torch.testing.assert_close(value.flatten(), wanted)
+
+
 def test_silence_outside_the_speech():
     speech = torch.arange(1.0, 10 * SAMPLES_PER_FRAME + 1)
     segment = cut_speech(speech, -5, LAYOUT, (24, 2))
@@ -100,7 +129,7 @@ def test_silence_far_outside_the_speech(start):
 def test_a_running_recording_is_cut_like_a_whole_one(span):
     speech = torch.randn(200 * SAMPLES_PER_FRAME + 123)
     buffer, given, longest = SpeechBuffer(), 0, 0
-    for chunk in range(12):
+    for chunk in range(14):  # the last two are past its end
         start = LAYOUT.window_start(chunk)
         needed = (start + LAYOUT.window_frames + span[1]) * SAMPLES_PER_FRAME + 17 * chunk
         buffer.append(speech[given:needed])
@@ -124,6 +153,18 @@ def test_speech_windows_reach_two_frames_either_way():
         last = features.shape[1] - 1
         for offset in range(-2, 3):
             torch.testing.assert_close(windows[:, frame, offset + 2], features[:, min(centre + offset, last)])
+
+
+@pytest.mark.parametrize("start", [-5, 0, 11, 43])
+def test_a_window_hears_what_the_whole_recording_says_there(start):
+    """The sound that is cut for a window is enough: its features are those of the recording encoded at once."""
+    encoder, speech = tiny_speech_encoder(), torch.randn(80 * SAMPLES_PER_FRAME)
+    silence = torch.zeros(40 * SAMPLES_PER_FRAME)
+    features = encoder(torch.cat([silence, speech])[None])[0]
+    windows = speech_windows(encoder, cut_speech(speech, start, LAYOUT, speech_span(encoder, LAYOUT))[None], LAYOUT)[0]
+    for frame in range(LAYOUT.window_frames):
+        centre = 40 + start + frame
+        torch.testing.assert_close(windows[frame], features[centre - 2 : centre + 3])
 
 
 def test_null_speech_is_not_silence():

@@ -1,5 +1,8 @@
 """The pipeline: one stream of chunks, whichever way it is asked for."""
 
+import itertools
+import threading
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -49,6 +52,73 @@ def test_stream_is_the_whole_video(pipe, portrait):
     np.testing.assert_allclose(np.concatenate(blocks) / 255, whole, atol=1e-6)
 
 
+@pytest.mark.parametrize("samples", [1, 639, 640, 641, 10_239, 10_240, 10_241, 11_520, 11_521, 20_480, 21_761])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_every_length_has_its_number_of_frames(pipe, portrait, samples, in_pieces):
+    """Around a frame, a chunk of 16, and a chunk with its lookahead of 2."""
+    sound = speech(100)[:samples]
+    sound = np.array_split(sound, 3) if in_pieces else sound
+    frames = sum(len(block) for block in pipe.stream(portrait, sound, num_inference_steps=1))
+    assert frames == -(-samples // SAMPLES_PER_FRAME)
+
+
+def test_a_partial_chunk_is_the_start_of_a_whole_one(pipe, portrait):
+    """After the speech there is silence, so frames do not depend on where the video ends."""
+    sound = speech(37.2)
+    padded = np.concatenate([sound, np.zeros(48 * SAMPLES_PER_FRAME - len(sound), np.float32)])
+    short, long = (np.concatenate(list(pipe.stream(portrait, part, generator=seeded()))) for part in (sound, padded))
+    assert len(long) == 48
+    np.testing.assert_array_equal(short, long[:38])
+
+
+def test_new_frames_follow_the_carried_ones(pipe, portrait, monkeypatch):
+    decode, windows = pipe.vae.decode, []
+    monkeypatch.setattr(pipe.vae, "decode", lambda latents: windows.append(decode(latents)) or windows[-1])
+    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state.speech.append(torch.zeros(40 * SAMPLES_PER_FRAME))
+    for chunk in range(2):
+        frames = pipe.next_chunk(state)
+        assert frames.shape == (1, 3, pipe.layout.new_frames, SIDE, SIDE)
+        torch.testing.assert_close(frames, windows[chunk].sample[:, :, pipe.layout.continuity_frames :])
+
+
+def test_an_iterator_makes_a_whole_video(pipe, portrait):
+    pieces = iter(np.array_split(speech(20), 7))
+    from_pieces, from_array = (pipe(portrait, given, generator=seeded()).frames for given in (pieces, speech(20)))
+    np.testing.assert_array_equal(from_pieces, from_array)
+
+
+def test_progress_counts_chunks(pipe, portrait, capsys):
+    pipe.set_progress_bar_config(disable=False)
+    try:
+        pipe(portrait, speech(37.2))
+        pipe(portrait, iter([speech(20)]))
+    finally:
+        pipe.set_progress_bar_config(disable=True)
+    shown = capsys.readouterr().err
+    assert "3/3" in shown and "2it" in shown
+
+
+def test_a_closed_stream_lets_go_of_the_microphone(pipe, portrait):
+    events = []
+
+    def microphone():
+        try:
+            for frame in itertools.count():
+                events.append(frame)
+                yield speech(1, seed=frame)
+        finally:
+            events.append("off")
+
+    stream = pipe.stream(portrait, microphone())
+    next(stream)
+    heard = len(events)
+    stream.close()
+    assert events[heard:] == ["off"]
+    assert next(stream, None) is None
+    assert pipe(portrait, speech(2)).frames.shape[0] == 2
+
+
 @pytest.mark.parametrize("piece", [100, SAMPLES_PER_FRAME, 7001])
 def test_a_microphone_gives_what_a_file_gives(pipe, portrait, piece):
     sound = speech(37.2)
@@ -88,6 +158,35 @@ def test_streams_do_not_disturb_each_other(pipe, portrait):
         np.testing.assert_array_equal(np.concatenate(alone[index]), np.concatenate([pair[index] for pair in together]))
 
 
+def test_streams_keep_their_own_steps(pipe, portrait):
+    def stream(steps):
+        return pipe.stream(portrait, speech(40), generator=seeded(), num_inference_steps=steps)
+
+    alone = [np.concatenate(list(stream(steps))) for steps in (1, 3)]
+    together = zip(*zip(stream(1), stream(3), strict=True), strict=True)
+    for blocks, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
+
+
+def test_visitors_may_come_at_once(portrait):
+    """AutoencoderKLWan keeps a cache on the module while it works: two threads must not be inside it together."""
+    pipe, images = tiny_pipeline("wan"), (portrait, portrait.transpose(PIL.Image.FLIP_LEFT_RIGHT))
+    alone = [pipe(image, speech(24), generator=seeded()).frames for image in images]
+    together = [None, None]
+
+    def visit(index):
+        together[index] = pipe(images[index], speech(24), generator=seeded()).frames
+
+    visitors = [threading.Thread(target=visit, args=(index,)) for index in range(2)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    for expected, frames in zip(alone, together, strict=True):
+        assert frames is not None
+        np.testing.assert_allclose(frames, expected, atol=1.5 / 255)
+
+
 def test_later_chunks_go_on_from_earlier_ones(pipe, portrait):
     """With the same noise and silence throughout, a chunk depends on the one before it, through κ alone."""
     state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
@@ -109,7 +208,7 @@ def test_saved_and_loaded(pipe, portrait, tmp_path):
     assert loaded.layout == pipe.layout
     assert loaded.config.num_inference_steps == pipe.config.num_inference_steps
     frames = (p(portrait, speech(20), generator=seeded()).frames for p in (pipe, loaded))
-    np.testing.assert_allclose(*frames, atol=1e-2)
+    np.testing.assert_array_equal(*frames)
 
 
 def test_output_types(pipe, portrait):
@@ -124,14 +223,33 @@ def test_output_types(pipe, portrait):
 
 
 def test_callback_counts_chunks(pipe, portrait):
-    seen = []
-    pipe(portrait, speech(37.2), callback_on_chunk_end=lambda done, total: seen.append((done, total)))
-    assert [done for done, _ in seen] == [1, 2, 3]
-    assert seen[-1] == (3, 3)
+    """The total is known from the start with a recording, and at its end with a microphone."""
+    whole, live = [], []
+    pipe(portrait, speech(37.2), callback_on_chunk_end=lambda *counts: whole.append(counts))
+    pipe(portrait, np.array_split(speech(37.2), 40), callback_on_chunk_end=lambda *counts: live.append(counts))
+    assert whole == [(1, 3), (2, 3), (3, 3)]
+    assert live == [(1, None), (2, None), (3, 3)]
 
 
 def test_other_sizes(pipe, portrait):
     assert pipe(portrait, speech(2), width=96, height=64).frames.shape == (2, 64, 96, 3)
+
+
+def test_the_checkpoint_says_what_is_not_asked_for(portrait):
+    pipe = tiny_pipeline()
+    trained = {"num_inference_steps": 3, "color_match": 0.5, "guidance_scale": 4.0}
+    pipe.register_to_config(**trained)
+    default, asked = (pipe(portrait, speech(20), generator=seeded(), **options).frames for options in ({}, trained))
+    np.testing.assert_array_equal(default, asked)
+    for other in ({"num_inference_steps": 1}, {"color_match": 0.0}, {"guidance_scale": 1.0}):
+        assert np.abs(pipe(portrait, speech(20), generator=seeded(), **other).frames - default).max() > 1 / 255
+
+
+def test_images_of_other_modes(pipe, portrait):
+    grey = portrait.convert("L")
+    videos = [pipe(grey.convert(mode), speech(2), generator=seeded()).frames for mode in ("RGB", "L", "RGBA")]
+    np.testing.assert_array_equal(videos[0], videos[1])
+    np.testing.assert_array_equal(videos[0], videos[2])
 
 
 @pytest.mark.parametrize(
@@ -141,6 +259,8 @@ def test_other_sizes(pipe, portrait):
         ({"guidance_scale": -1.0}, "guidance_scale must be 0 or more, not -1.0"),
         ({"color_match": 1.5}, "color_match must be 0 to 1, not 1.5"),
         ({"width": 50}, "multiples of 16, not 50 x 64"),
+        ({"height": 0}, "multiples of 16, not 64 x 0"),
+        ({"reference_mode": "temporary"}, 'reference_mode must be "temporal" or "static", not "temporary"'),
         ({"output_type": "gif"}, 'output_type must be "np", "pil" or "pt", not "gif"'),
     ],
 )
@@ -152,6 +272,20 @@ def test_options_out_of_range_are_named(pipe, portrait, options, message):
 def test_no_speech_is_refused(pipe, portrait):
     with pytest.raises(ValueError, match="speech is empty"):
         pipe(portrait, np.zeros(0, np.float32))
+    with pytest.raises(ValueError, match="speech is empty"):
+        pipe(portrait, iter([]))
+
+
+def test_options_are_checked_before_the_first_frame_is_asked_for(pipe, portrait):
+    with pytest.raises(ValueError, match="num_inference_steps"):
+        pipe.stream(portrait, speech(2), num_inference_steps=101)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((640, 2), np.float32), np.zeros(640, np.int16)])
+def test_speech_of_another_form_is_refused(pipe, portrait, wrong):
+    for given in (wrong, iter([wrong])):
+        with pytest.raises(ValueError, match=r"speech must be floats in \[-1, 1\] of shape \(samples,\)"):
+            pipe(portrait, given)
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
-from diffusers import FlowMatchLCMScheduler, ModelMixin
+from diffusers import FlowMatchLCMScheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode
-from asymtalker.models import AsymTalkerTransformer3DModel
 from asymtalker.sampling import denoise_chunk, predict_flow, set_steps
 from train.config import DataSettings, RunSettings, parse_settings
 from train.data import split_clips
@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     pipeline.register_to_config(num_inference_steps=settings.steps)
     pipeline.to(accelerator.device)
 
-    teacher, critic = (_load_transformer(settings) for _ in range(2))
+    teacher, critic = (copy.deepcopy(pipeline.transformer) for _ in range(2))
     for network in (pipeline.transformer, teacher, critic):
         prepare_transformer(network, settings, accelerator.device)
     teacher.requires_grad_(False).eval()
@@ -200,7 +200,12 @@ def main(argv: list[str] | None = None) -> None:
             accelerator.backward(matching + settings.regression_weight * (1 - sigma_exit) * anchor)
             norm = _update(accelerator, student, student_optimizer, run, settings.student_learning_rate, settings)
             ema.step(pipeline.transformer.parameters())
-            figures = {"matching": matching, "anchor": anchor, "g": gradient.abs().mean(), "student_gradient": norm}
+            figures = {
+                "matching": matching.detach(),
+                "anchor": anchor.detach(),
+                "g": gradient.abs().mean(),
+                "student_gradient": norm,
+            }
 
         with accelerator.autocast():
             loss = critic_loss(critic, batch, sample.detach(), shift, settings)
@@ -222,10 +227,6 @@ def main(argv: list[str] | None = None) -> None:
             run.save(pipeline, ema)
     run.save(pipeline, ema)
     accelerator.end_training()
-
-
-def _load_transformer(settings: AKDSettings) -> ModelMixin:
-    return AsymTalkerTransformer3DModel.from_pretrained(settings.teacher, subfolder="transformer")
 
 
 def _update(

@@ -18,14 +18,14 @@ from diffusers import FlowMatchLCMScheduler
 from asymtalker import AsymTalkerPipeline
 
 
-def export(source: Path, target: Path, steps: int) -> int:
+def export(source: Path, target: Path, steps: int, guidance_scale: float) -> int:
     """Writes the pipeline of `source` to `target`; returns the bytes it takes."""
     pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=torch.bfloat16)
     for model in (pipeline.transformer, pipeline.vae):
         for parameter in model.parameters():  # also those that diffusers keeps in float32, and widens again on loading
             parameter.data = parameter.data.bfloat16()
     pipeline.register_modules(scheduler=FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift))
-    pipeline.register_to_config(num_inference_steps=steps)
+    pipeline.register_to_config(num_inference_steps=steps, guidance_scale=guidance_scale)
     pipeline.save_pretrained(target)
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
@@ -35,8 +35,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("source", type=Path, help="pipeline folder that a stage wrote")
     parser.add_argument("target", type=Path, help="folder to write")
     parser.add_argument("--steps", type=int, required=True, help="denoising steps a chunk")
+    parser.add_argument("--guidance-scale", type=float, default=1.0, help="audio guidance (a student needs none)")
     args = parser.parse_args(argv)
-    print(f"{args.target}: {export(args.source, args.target, args.steps) / 1e6:.1f} MB")
+    print(f"{args.target}: {export(args.source, args.target, args.steps, args.guidance_scale) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

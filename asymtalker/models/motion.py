@@ -105,13 +105,14 @@ class Painter(nn.Module):
 
     def forward(self, images: Tensor, voice: Tensor) -> Tensor:
         """Paints images (B, 3, H, W) in [-1, 1] with the voice of each, (B, features)."""
-        cells = F.pixel_unshuffle(images, CELL)
-        y, x = (torch.linspace(-1, 1, size, device=images.device, dtype=images.dtype) for size in cells.shape[-2:])
+        dtype = self.find.weight.dtype
+        cells = F.pixel_unshuffle(images.to(dtype), CELL)
+        y, x = (torch.linspace(-1, 1, size, device=images.device, dtype=dtype) for size in cells.shape[-2:])
         places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(images), -1, -1, -1)
-        heard = voice.to(images.dtype)[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
+        heard = voice.to(dtype)[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
         hidden = F.silu(self.find(torch.cat([cells, places, heard], dim=1)))
-        hidden = F.silu(self.open(hidden) * (1 + self.scale(voice).to(images.dtype)[:, :, None, None]))
-        return images + F.pixel_shuffle(self.colour(hidden), CELL)
+        hidden = F.silu(self.open(hidden) * (1 + self.scale(voice)[:, :, None, None]))
+        return images + F.pixel_shuffle(self.colour(hidden), CELL).to(images.dtype)
 
 
 class MotionPrior(nn.Module):
@@ -124,7 +125,7 @@ class MotionPrior(nn.Module):
     `D = (1−σ)²·s² + σ²`, and deviates by `s/√D`, which scales the rest of the network's answer (preconditioning as in
     EDM, arXiv 2206.00364).
 
-    It looks at pixels, so it holds a copy of the linear autoencoder's basis (`adopt`).
+    It looks at pixels, so it wants the linear autoencoder's basis (`adopt`); AsymTalkerPipeline sees to that.
 
     Args:
         dim: width of the transformer.
@@ -149,10 +150,12 @@ class MotionPrior(nn.Module):
         self.continuity_latents = continuity_latents
         self.frames, self.patch = temporal_ratio, spatial_ratio
         patch_dim = 3 * temporal_ratio * spatial_ratio**2
-        self.mean = _frozen(torch.zeros(patch_dim))
-        self.basis = _frozen(torch.linalg.qr(torch.randn(patch_dim, channels, dtype=torch.float32)).Q.contiguous())
-        self.scale = _frozen(torch.ones(channels))
-        self.deviation = _frozen(torch.ones(latent_frames, channels))  # s
+        # The autoencoder's, and saved with it alone; random until `adopt`.
+        basis = torch.linalg.qr(torch.randn(patch_dim, channels, dtype=torch.float32)).Q
+        self.register_buffer("mean", torch.zeros(patch_dim), persistent=False)
+        self.register_buffer("basis", basis.contiguous(), persistent=False)
+        self.register_buffer("scale", torch.ones(channels), persistent=False)
+        self.deviation = nn.Parameter(torch.ones(latent_frames, channels), requires_grad=False)  # s
         cells = 2 * (spatial_ratio // CELL) ** 2
         self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
         self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
@@ -163,11 +166,10 @@ class MotionPrior(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def adopt(self, vae: AutoencoderPatchKLT) -> None:
-        """Takes over the autoencoder's basis and latent scale."""
-        with torch.no_grad():
-            self.mean.copy_(vae.mean)
-            self.basis.copy_(vae.basis)
-            self.scale.copy_(torch.tensor(vae.config.latents_std))
+        """Takes over the autoencoder's basis and latent scale, in float32."""
+        like = {"device": self.deviation.device, "dtype": torch.float32}
+        self.mean, self.basis = vae.mean.detach().to(**like), vae.basis.detach().to(**like)
+        self.scale = torch.tensor(vae.config.latents_std or 1.0, **like).expand(vae.basis.shape[1])
 
     def paint(self, latents: Tensor) -> Tensor:
         """Normalised latents (B, C, T, h, w) to frames (B, 3, r·T, H, W)."""
@@ -276,10 +278,6 @@ class MotionPrior(nn.Module):
         """(b, c, t·r, h·y, w·x) -> (b, t, h, w, c·r·y·x)"""
         frames = frames or self.frames
         return patchify(field[:, :, : field.shape[2] // self.frames * frames], frames, self.patch // CELL)
-
-
-def _frozen(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values, requires_grad=False)
 
 
 def _box(x: Tensor, size: int) -> Tensor:

@@ -130,7 +130,6 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         "norm1",
         "norm2",
         "norm3",
-        "motion.scale",
         "motion.deviation",
     ]
     _repeated_blocks = ["WanTransformerBlock"]

@@ -29,6 +29,39 @@ def test_patches_are_cut_and_put_together():
 
 
 @torch.no_grad()
+def test_the_first_frame_counts_as_a_still_patch():
+    """A still clip looks alike in every latent frame, and a single frame like the first of a clip."""
+    vae, frame = tiny_vae(), torch.rand(1, 3, 1, 32, 32) * 2 - 1
+    z = vae.encode(frame.expand(-1, -1, 9, -1, -1)).latent_dist.mode()
+    torch.testing.assert_close(z, z[:, :, :1].expand_as(z))
+    torch.testing.assert_close(vae.encode(frame).latent_dist.mode(), z[:, :, :1])
+
+
+@torch.no_grad()
+def test_the_mean_is_no_part_of_the_latents():
+    vae = tiny_vae()
+    vae.mean.uniform_(-0.5, 0.5)
+    zero = torch.zeros(1, 8, 2, 1, 1)
+    frames = vae.decode(zero).sample
+    torch.testing.assert_close(frames[:, :, 1:], unpatchify(vae.mean.view(1, 1, 1, 1, -1), 4, 16))
+    torch.testing.assert_close(vae.encode(frames).latent_dist.mode()[:, :, 1:], zero[:, :, 1:], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_frames_stay_in_range():
+    assert tiny_vae().decode(100 * torch.randn(1, 8, 2, 2, 2)).sample.abs().max() == 1
+
+
+@torch.no_grad()
+def test_tuples_hold_the_same():
+    vae, frames = tiny_vae(), torch.rand(1, 3, 5, 32, 32)
+    (posterior,) = vae.encode(frames, return_dict=False)
+    torch.testing.assert_close(posterior.mode(), vae.encode(frames).latent_dist.sample())
+    (decoded,) = vae.decode(posterior.mode(), return_dict=False)
+    torch.testing.assert_close(decoded, vae(frames).sample)
+
+
+@torch.no_grad()
 def test_with_all_components_nothing_is_lost():
     frames = torch.rand(1, 3, 5, 8, 8) * 2 - 1
     torch.testing.assert_close(full_rank()(frames).sample, frames, atol=1e-4, rtol=0)
@@ -68,6 +101,37 @@ def test_fit_finds_the_directions_that_matter():
     assert reconstruction_psnr(vae, windows) > 60 > before
     torch.testing.assert_close(vae.basis.T @ vae.basis, torch.eye(12), atol=1e-4, rtol=0)
     assert len(vae.config.latents_std) == 12
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
+@torch.no_grad()
+def test_fit_recovers_a_planted_distribution(whitening):
+    """Mean, subspace, order and deviations of patches that were drawn from a known one."""
+    generator = torch.Generator().manual_seed(0)
+    planted = torch.linalg.qr(torch.randn(48, 4, generator=generator)).Q
+    deviations = torch.tensor([0.4, 0.2, 0.1, 0.05])
+    mean = 0.3 * torch.randn(48, generator=generator)
+    amounts = torch.randn(16, 1, 16, 16, 4, generator=generator) * deviations
+    windows = list(unpatchify(amounts @ planted.T + mean, 1, 4).split(4))
+    vae = AutoencoderPatchKLT(latent_channels=4, scale_factor_spatial=4, scale_factor_temporal=1)
+    fit(vae, windows, whitening, mirror=False)
+    torch.testing.assert_close(vae.mean, mean, atol=0.02, rtol=0)
+    alike = (vae.basis.T @ planted).abs()  # up to sign
+    torch.testing.assert_close(alike, torch.eye(4), atol=0.05, rtol=0)
+    found, wanted = torch.tensor(vae.config.latents_std), deviations**whitening
+    torch.testing.assert_close(found / found[0], wanted / wanted[0], atol=0, rtol=0.05)
+
+
+@torch.no_grad()
+def test_saved_and_loaded(tmp_path):
+    vae, frames = full_rank(), torch.rand(2, 3, 5, 8, 8) - 0.5
+    fit(vae, [frames], whitening=0.5)
+    vae.save_pretrained(tmp_path)
+    loaded = AutoencoderPatchKLT.from_pretrained(tmp_path)
+    assert loaded.config.latents_std == vae.config.latents_std
+    torch.testing.assert_close(
+        loaded.encode(frames).latent_dist.mode(), vae.encode(frames).latent_dist.mode(), rtol=0, atol=0
+    )
 
 
 @torch.no_grad()

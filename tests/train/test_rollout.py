@@ -92,7 +92,7 @@ def test_what_was_generated_is_what_comes_next(clips, pipeline):
 
 @torch.no_grad()
 def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
-    """The same clip, the same noise: chunk after chunk, κ is that of the pipeline, given the same portrait and sound."""
+    """The same clip, the same noise: chunk after chunk, κ is that of the pipeline given the same portrait and sound."""
     pool = new_pool(clips[1:], pipeline, batch_size=1, max_chunks=100, jitter=False)
     batch = pool.next()
     stream = pool._streams[0]
