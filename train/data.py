@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def load_clips(source: str, split: str, size: int, store: str | Path, workers: i
         split: split of the dataset.
         size: side of the training frames in pixels.
         store: folder for decoded clips.
-        workers: decoding processes.
+        workers: decoding threads.
 
     Raises:
         ValueError: if the dataset has no video column or none of its clips can be used.
@@ -107,7 +107,7 @@ def load_clips(source: str, split: str, size: int, store: str | Path, workers: i
         for video, name in zip(videos, names, strict=True)
         if not (folder / f"{name}.json").exists()
     ]
-    with ProcessPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:  # what decodes and resizes runs outside Python's lock
         list(tqdm(pool.map(_store_clip, *zip(*jobs, strict=True)), total=len(jobs), desc="clips")) if jobs else None
     clips = [clip for name in names if (clip := _load_clip(folder / name)) is not None]
     if not clips:
@@ -325,7 +325,6 @@ def _video_column(rows: datasets.IterableDataset, source: str) -> str:
 
 def _store_clip(video: bytes | str, target: Path, size: int) -> None:
     """Decodes one clip into the store; what cannot be used is noted there with the reason, and skipped."""
-    cv2.setNumThreads(1)
     try:
         record = _decode_clip(video, target, size)
     except (ValueError, OSError) as error:

@@ -269,10 +269,14 @@ class MotionPrior(nn.Module):
         """Latents (B, C, T, h, w) to frames averaged over cells, without the mean: (B, 3, r·T, H/4, W/4)."""
         side = self.patch // CELL
         basis = self.basis.float().unflatten(0, (3, self.frames, side, CELL, side, CELL)).mean((3, 5)).flatten(0, 3)
-        return unpatchify((latents.permute(0, 2, 3, 4, 1) * self.scale.float()) @ basis.T, self.frames, side)
+        return unpatchify(self._scaled(latents) @ basis.T, self.frames, side)
 
     def _patches(self, latents: Tensor) -> Tensor:
-        return (latents.float().permute(0, 2, 3, 4, 1) * self.scale.float()) @ self.basis.float().T
+        return self._scaled(latents.float()) @ self.basis.float().T
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        """(b, c, t, h, w) -> (b, t, h, w, c), contiguous: matmul would copy the basis for each row of the others"""
+        return latents.permute(0, 2, 3, 4, 1).contiguous() * self.scale.float()
 
     def _cells(self, field: Tensor, frames: int | None = None) -> Tensor:
         """(b, c, t·r, h·y, w·x) -> (b, t, h, w, c·r·y·x)"""

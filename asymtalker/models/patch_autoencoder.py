@@ -71,7 +71,7 @@ class AutoencoderPatchKLT(ModelMixin, ConfigMixin):
 
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Decodes latents (B, C, 1 + m, h, w) to frames (B, 3, 1 + r·m, p·h, p·w), clamped to [-1, 1]."""
-        patches = z.permute(0, 2, 3, 4, 1) @ self.basis.T + self.mean
+        patches = z.permute(0, 2, 3, 4, 1).contiguous() @ self.basis.T + self.mean
         frames = unpatchify(patches, self.config.scale_factor_temporal, self.config.scale_factor_spatial)[
             :, :, self.config.scale_factor_temporal - 1 :
         ].clamp(-1, 1)
