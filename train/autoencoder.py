@@ -33,6 +33,7 @@ class AutoencoderSettings(DataSettings):
     output: folder for the pipeline.
     latent_channels: components kept.
     patch: side of a patch in pixels.
+    motion_weight: how much more what moves within a patch counts in the choice of components.
     whitening: latents are divided by std^whitening, between 0 (components keep their scale) and 1 (all equal).
     windows: windows that the covariance is estimated from.
     window_frames, continuity_frames: the window.
@@ -43,6 +44,7 @@ class AutoencoderSettings(DataSettings):
     output: str
     latent_channels: int = 128
     patch: int = 16
+    motion_weight: float = 10.0
     whitening: float = 0.5
     windows: int = 1500
     window_frames: int = 21
@@ -56,32 +58,41 @@ class AutoencoderSettings(DataSettings):
     audio_hidden_dim: int = 256
 
 
-def fit(vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, mirror: bool = True) -> None:
+@torch.no_grad()
+def fit(
+    vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, motion_weight: float = 0.0, mirror: bool = True
+) -> None:
     """Sets mean, basis and latent statistics of an autoencoder to those of windows (B, 3, F, H, W) in [-1, 1].
 
-    Mirror images count as well: faces are about symmetric, and the basis should be.
+    Motion has little energy. Where it is lost the frames of a patch come out too much alike, and the video steps from
+    patch to patch; `motion_weight` times the covariance of what differs from a patch's mean over time is added, to have
+    it kept. Mirror images count as well: faces are about symmetric, and the basis should be.
     """
-    dim = vae.mean.shape[0]
-    count, total, square = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
-    with torch.no_grad():
-        vae.mean.zero_()
-        for window in windows:
-            for frames in (window, window.flip(-1)) if mirror else (window,):
-                first = still(frames[:, :, 0], vae.config.scale_factor_temporal)
-                patches = vae._patches(torch.cat([first, frames[:, :, 1:]], dim=2)).reshape(-1, dim)
-                count += len(patches)
-                total += patches.double().sum(0)
-                square += (patches.T @ patches).double()
-        mean = total / count
-        values, vectors = torch.linalg.eigh((square / count - torch.outer(mean, mean)).float())
-        values = values.flip(0)[: vae.config.latent_channels].clamp(min=0)
-        vae.mean.copy_(mean)
-        vae.basis.copy_(vectors.flip(1)[:, : vae.config.latent_channels])
+    dim, frames_per_patch = vae.mean.shape[0], vae.config.scale_factor_temporal
+    count, total = 0, torch.zeros(dim, dtype=torch.float64)
+    square, moving = torch.zeros(2, dim, dim, dtype=torch.float64)
+    vae.mean.zero_()
+    for window in windows:
+        for frames in (window, window.flip(-1)) if mirror else (window,):
+            patches = vae._patches(torch.cat([still(frames[:, :, 0], frames_per_patch), frames[:, :, 1:]], dim=2))
+            patches = patches.reshape(-1, dim)
+            in_time = patches.unflatten(1, (3, frames_per_patch, -1))
+            moved = (in_time - in_time.mean(2, keepdim=True)).flatten(1)
+            count += len(patches)
+            total += patches.double().sum(0)
+            square += (patches.T @ patches).double()
+            moving += (moved.T @ moved).double()
+    mean = total / count
+    covariance = square / count - torch.outer(mean, mean)
+    basis = torch.linalg.eigh((covariance + motion_weight * moving / count).float()).eigenvectors
+    basis = basis.flip(1)[:, : vae.config.latent_channels]
+    values = (basis * (covariance.float() @ basis)).sum(0).clamp(min=0)
+    vae.mean.copy_(mean)
+    vae.basis.copy_(basis)
     scale = values.sqrt().clamp(min=1e-6) ** whitening
     scale = scale * (values / scale**2).mean().sqrt()  # overall variance 1
     vae.register_to_config(latents_mean=[0.0] * len(scale), latents_std=scale.tolist())
-    kept = values.sum() / (square.diagonal() / count - mean**2).sum()
-    logger.info("%d components keep %.2f %% of the variance", len(scale), 100 * kept)
+    logger.info("%d components keep %.2f %% of the variance", len(scale), 100 * values.sum() / covariance.trace())
 
 
 @torch.no_grad()
@@ -100,11 +111,11 @@ def fit_prior(
         frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
         noise_free = torch.cat([window.continuity, window.latents], dim=2)
-        image, start, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
-        held_image = warp(image, start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
+        seen, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
+        held_image = warp(seen.portrait, seen.start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
         displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
         tokens = transformer.audio_proj(window.speech)
-        rests.append((window.latents - motion.guess(image, start, displacement, tokens)).square().mean((0, 3, 4)))
+        rests.append((window.latents - motion.guess(seen, displacement, tokens)).square().mean((0, 3, 4)))
         held.append((window.latents - motion.project(held_image)).square().mean())
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
     rest = torch.stack(rests).mean(0)  # c n
@@ -135,7 +146,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder = LogMelSpeechEncoder()
     span = speech_span(encoder, layout)
     batches = _batches(clips, layout, span, settings)
-    fit(vae, [to_unit(batch["window"]) for batch in batches], settings.whitening)
+    fit(vae, [to_unit(batch["window"]) for batch in batches], settings.whitening, settings.motion_weight)
     for name, part in (("training", clips), ("held-out", held_out)):
         if part:
             windows = [to_unit(batch["window"]) for batch in _batches(part, layout, span, settings, count=64)]

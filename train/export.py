@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
 
 import argparse
+import json
 
 import torch
 from diffusers import FlowMatchLCMScheduler
@@ -27,6 +28,10 @@ def export(source: Path, target: Path, steps: int, guidance_scale: float) -> int
     pipeline.register_modules(scheduler=FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift))
     pipeline.register_to_config(num_inference_steps=steps, guidance_scale=guidance_scale)
     pipeline.save_pretrained(target)
+    for path in target.rglob("*.json"):
+        settings = json.loads(path.read_text())
+        settings.pop("_name_or_path", None)  # a path of the machine that it was made on
+        path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 
 

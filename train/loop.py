@@ -98,6 +98,7 @@ class Run:
     def resume(self, ema: EMAModel) -> None:
         """Takes up the last saved state, if there is one."""
         state = self._output / "state"
+        _restore_folder(state)
         if not (state / "run.json").exists():
             return
         self._accelerator.load_state(str(state))
@@ -159,10 +160,20 @@ def endless(loader: torch.utils.data.DataLoader) -> Iterator[dict[str, Tensor]]:
 
 
 def _replace_folder(source: Path, target: Path) -> None:
-    """Renames a finished folder over an older one; a kill leaves one of them whole."""
-    old = target.with_name(target.name + ".old")
+    """Renames a finished folder over an older one; a kill leaves one of them whole, see `_restore_folder`."""
+    old = _aside(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     source.rename(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore_folder(target: Path) -> None:
+    """Puts the older folder back where a kill came before the finished one took its place."""
+    if not target.exists() and _aside(target).exists():
+        _aside(target).rename(target)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")

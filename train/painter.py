@@ -56,9 +56,9 @@ def paint_batch(
         displacement = F.interpolate(displacement, size=portrait.shape[-2:], mode="bilinear")
         moved = warp(portrait.repeat_interleave(settings.frames, 0), displacement)
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
-        tokens = pipeline.transformer.audio_proj(speech)[:, layout.continuity_latents :]
+        tokens = pipeline.transformer.audio_proj(speech)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
-    voice = motion.painter.listen(tokens)[:, chosen].flatten(0, 1)
+    voice = motion.painter.listen(tokens)[:, -layout.new_frames :][:, chosen].flatten(0, 1)
     return motion.painter(moved, voice), real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
 
 

@@ -5,6 +5,8 @@ every texture anew, this one displaces those of the portrait and paints only wha
 of the mouth, closed eyes, what was hidden). As the texture always comes from the portrait, it cannot drift.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +21,8 @@ STRUCTURE_WINDOW = 5
 STRUCTURE_FLOOR = 1e-2
 """Added to the structure tensor of colours in [-1, 1]: where there is nothing to see, nothing moves."""
 COORDINATE_OCTAVES = 4
+FADE = 0.75
+"""What the displaced and painted portrait misses of κ's last frame is kept at this share from frame to frame."""
 
 
 def warp(image: Tensor, displacement: Tensor) -> Tensor:
@@ -101,7 +105,8 @@ class Painter(nn.Module):
 
     def listen(self, tokens: Tensor) -> Tensor:
         """Audio tokens of latent frames (B, N, tokens, dim) to features of their frames (B, r·N, features)."""
-        return self.voice(tokens.flatten(2)).unflatten(2, (self.frames, -1)).flatten(1, 2)
+        heard = self.voice(tokens.flatten(2)).unflatten(2, (self.frames, -1)).flatten(1, 2)
+        return _smooth(heard, dim=1)
 
     def forward(self, images: Tensor, voice: Tensor) -> Tensor:
         """Paints images (B, 3, H, W) in [-1, 1] with the voice of each, (B, features)."""
@@ -115,12 +120,31 @@ class Painter(nn.Module):
         return images + F.pixel_shuffle(self.colour(hidden), CELL).to(images.dtype)
 
 
+class Observation(NamedTuple):
+    """What the motion prior sees before it guesses.
+
+    Attributes:
+        portrait: (B, 3, H, W).
+        present: the last frame of κ, (B, 3, H, W).
+        start: `d₀`, with which the portrait looks like `present`, (B, 2, H, W) in pixels.
+    """
+
+    portrait: Tensor
+    present: Tensor
+    start: Tensor
+
+    @property
+    def start_of_cells(self) -> Tensor:
+        return F.avg_pool2d(self.start, CELL)
+
+
 class MotionPrior(nn.Module):
     """A guess of a window: the portrait, displaced as the network says, starting from where κ has left the face.
 
     The last frame of κ is compared with the portrait by optical flow, `d₀`. The network sees the window with `d₀`
     applied and, for each frame, a first-order estimate of how the (noisy) frame is displaced from that; it answers with
-    displacements to be added to `d₀`. With `x̂` the portrait so displaced, `s` the deviation of x₀ from it and
+    displacements to be added to `d₀`. What is missing of κ's last frame fades out over the first new ones, so that
+    nothing jumps. With `x̂` the portrait so displaced, `s` the deviation of x₀ from it and
     `u = x_σ − (1−σ)·x̂`, the best linear estimate of the flow is `−x̂ + k·u`, `k = (σ − (1−σ)·s²) / D`,
     `D = (1−σ)²·s² + σ²`, and deviates by `s/√D`, which scales the rest of the network's answer (preconditioning as in
     EDM, arXiv 2206.00364).
@@ -180,11 +204,11 @@ class MotionPrior(nn.Module):
         latents = (patchify(frames, self.frames, self.patch) - self.mean.float()) @ self.basis.float()
         return (latents / self.scale.float()).permute(0, 4, 1, 2, 3)
 
-    def observe(self, window: Tensor, reference: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def observe(self, window: Tensor, reference: Tensor, sigma: Tensor) -> tuple[Observation, Tensor]:
         """Compares a window (B, C, T, h, w) with the portrait in z_ref; sigma (B,).
 
         Returns:
-            The portrait (B, 3, H, W), `d₀` (B, 2, H, W) in pixels, and features for each token (B, T·h·w, dim).
+            What was seen, and features for each token (B, T·h·w, dim).
         """
         last = slice(self.continuity_latents - 1, self.continuity_latents)
         portrait = self.paint(reference[:, :, :1])[:, :, -1]
@@ -208,7 +232,7 @@ class MotionPrior(nn.Module):
             (held - reference[:, :, :1]).permute(0, 2, 3, 4, 1).expand(-1, window.shape[2], -1, -1, -1),
             _coordinates(window).expand(len(window), -1, -1, -1, -1),
         ]
-        return portrait, displacement, torch.cat(features, dim=-1).flatten(1, 3)
+        return Observation(portrait, present, displacement), torch.cat(features, dim=-1).flatten(1, 3)
 
     def voiced(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Scales what is known of each place (B, T·h·w, dim) by the sound of its moment (B, T, tokens, dim).
@@ -219,34 +243,37 @@ class MotionPrior(nn.Module):
         scale = 1 + self.voice(tokens.flatten(2)).unsqueeze(2)
         return (hidden_states.unflatten(1, (tokens.shape[1], -1)) * scale).flatten(1, 2)
 
-    def displace(self, hidden_states: Tensor, start: Tensor, grid: list[int]) -> Tensor:
+    def displace(self, hidden_states: Tensor, seen: Observation, grid: list[int]) -> Tensor:
         """The displacements that the network wants for the new frames, (B, 2, r·N, H/4, W/4) in pixels.
 
         Args:
             hidden_states: (B, T·h·w, dim).
-            start: `d₀` (B, 2, H, W).
+            seen: see `observe`.
             grid: T, h, w.
         """
         cells = self.displacement_out(hidden_states).float().unflatten(1, grid)[:, self.continuity_latents :]
         side = self.patch // CELL
         cells = cells.unflatten(-1, (2, self.frames, side, side))  # b n h w 2 r y x
         change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-        return F.avg_pool2d(start, CELL).unsqueeze(2) + CELL * change
+        change = _smooth(_from_still(change), dim=2)[:, :, 1:]
+        return seen.start_of_cells.unsqueeze(2) + CELL * change
 
-    def guess(self, portrait: Tensor, start: Tensor, displacement: Tensor, tokens: Tensor) -> Tensor:
+    def guess(self, seen: Observation, displacement: Tensor, tokens: Tensor) -> Tensor:
         """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
 
         Args:
-            portrait, start: see `observe`; `d₀` lends its finer detail to the displacement.
+            seen: see `observe`; `d₀` lends its finer detail to the displacement.
             displacement: (B, 2, r·N, H/4, W/4).
             tokens: audio tokens of the window, (B, T, tokens, dim).
         """
-        count = displacement.shape[2]
-        change = displacement - F.avg_pool2d(start, CELL).unsqueeze(2)
-        field = _unfold(_resize(_fold(change), portrait.shape[-2:]), count) + start.unsqueeze(2)
-        voice = self.painter.listen(tokens[:, self.continuity_latents :]).flatten(0, 1)
-        frames = self.painter(warp(_repeat(portrait, count), _fold(field)), voice)
-        return self.project(_unfold(frames, count))
+        change = _from_still(displacement - seen.start_of_cells.unsqueeze(2))
+        count, size = change.shape[2], seen.portrait.shape[-2:]
+        field = _unfold(_resize(_fold(change), size), count) + seen.start.unsqueeze(2)
+        voice = self.painter.listen(tokens[:, self.continuity_latents - 1 :])[:, self.frames - 1 :].flatten(0, 1)
+        frames = _unfold(self.painter(warp(_repeat(seen.portrait, count), _fold(field)), voice), count)
+        missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
+        share = FADE ** torch.arange(1, count, device=frames.device, dtype=frames.dtype).view(-1, 1, 1)
+        return self.project(frames[:, :, 1:] + share * missing)
 
     def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
         """The flow (B, C, T, h, w), zero for κ, given x̂ of the new latents and the network's unit-scale residual."""
@@ -284,8 +311,21 @@ class MotionPrior(nn.Module):
         return patchify(field[:, :, : field.shape[2] // self.frames * frames], frames, self.patch // CELL)
 
 
+def _from_still(change: Tensor) -> Tensor:
+    """(B, C, F, h, w) with κ's last frame before it, since which nothing has changed."""
+    return F.pad(change, (0, 0, 0, 0, 1, 0))
+
+
 def _box(x: Tensor, size: int) -> Tensor:
     return F.avg_pool2d(F.pad(x, (size // 2,) * 4, mode="replicate"), size, stride=1)
+
+
+def _smooth(x: Tensor, dim: int) -> Tensor:
+    """Averages frames along `dim` with their neighbours, 1 : 2 : 1: each latent frame speaks for its own only."""
+    count = x.shape[dim]
+    before = torch.cat([x.narrow(dim, 0, 1), x.narrow(dim, 0, count - 1)], dim)
+    after = torch.cat([x.narrow(dim, 1, count - 1), x.narrow(dim, count - 1, 1)], dim)
+    return (before + 2 * x + after) / 4
 
 
 def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:

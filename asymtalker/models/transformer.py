@@ -207,7 +207,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
         if self.motion is not None:
             with torch.no_grad():
-                portrait, start, features = self.motion.observe(window.float(), reference.float(), timestep / 1000)
+                seen, features = self.motion.observe(window.float(), reference.float(), timestep / 1000)
             hidden_states = hidden_states + self.motion.embedding(features.to(hidden_states.dtype))
         temb, modulation = self.condition_embedder(timestep, hidden_states.dtype)
         tokens = self.audio_proj(encoder_hidden_states.to(hidden_states.dtype))
@@ -228,8 +228,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
             hidden_states = self.motion.voiced(hidden_states, tokens)
         sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
-            answer = self.motion.displace(hidden_states, start, grid)
-            guess = self.motion.guess(portrait, start, answer if displacement is None else displacement, tokens)
+            answer = self.motion.displace(hidden_states, seen, grid)
+            guess = self.motion.guess(seen, answer if displacement is None else displacement, tokens)
             sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
         output = AsymTalkerTransformerOutput(sample, answer)
         return output if return_dict else (sample, answer)

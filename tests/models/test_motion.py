@@ -2,7 +2,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from asymtalker.models.motion import MotionPrior, Painter, lucas_kanade_step, measure_displacement, optical_flow, warp
+from asymtalker.models.motion import (
+    FADE,
+    MotionPrior,
+    Observation,
+    Painter,
+    lucas_kanade_step,
+    measure_displacement,
+    optical_flow,
+    warp,
+)
 from tests.tiny import tiny_transformer, tiny_vae
 
 SIDE = 64
@@ -82,14 +91,37 @@ def test_holds_the_face_where_the_past_left_it():
     prior, portrait, present = full_prior(), picture(side=32), picture((2.0, 1.0), side=32)
     reference = prior.project(portrait.unsqueeze(2).expand(-1, -1, 3, -1, -1))
     window = prior.project(present.unsqueeze(2).expand(-1, -1, 3, -1, -1))
-    image, start, features = prior.observe(window, reference, torch.tensor([0.5]))
-    torch.testing.assert_close(image, portrait, atol=1e-4, rtol=0)
+    seen, features = prior.observe(window, reference, torch.tensor([0.5]))
+    torch.testing.assert_close(seen.portrait, portrait, atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.present, present, atol=1e-4, rtol=0)
     assert features.shape == (1, 3 * 64, prior.embedding.in_features)
-    displacement = prior.displace(torch.randn(1, 3 * 64, 8), start, [3, 8, 8])
-    guess = prior.paint(prior.guess(image, start, displacement, tokens=torch.randn(1, 3, 2, 8)))
+    displacement = prior.displace(torch.randn(1, 3 * 64, 8), seen, [3, 8, 8])
+    guess = prior.paint(prior.guess(seen, displacement, tokens=torch.randn(1, 3, 2, 8)))
     error = (guess - present.unsqueeze(2))[..., 6:-6, 6:-6].abs().mean()
     still = (portrait - present)[..., 6:-6, 6:-6].abs().mean()
     assert guess.shape == (1, 3, 2, 32, 32) and error < 0.15 * still
+
+
+def test_what_displacement_misses_of_the_past_fades_out():
+    """A mark on κ that the portrait has not got is still there in the next frame, fainter in each, and then gone."""
+    torch.manual_seed(0)
+    prior = MotionPrior(8, 3, 1, channels=768, temporal_ratio=4, spatial_ratio=8, audio_tokens=2)
+    marked = torch.zeros(1, 3, 32, 32)
+    marked[..., 12:20, 12:20] = 0.1  # too faint to be taken for motion
+    seen = Observation(torch.zeros(1, 3, 32, 32), marked, torch.zeros(1, 2, 32, 32))
+    guess = prior.guess(seen, torch.zeros(1, 2, 8, 8, 8), tokens=torch.randn(1, 3, 2, 8))
+    left = prior.paint(guess)[0, 0, :, 16, 16] / 0.1
+    torch.testing.assert_close(left, FADE ** torch.arange(1.0, 9.0), atol=1e-3, rtol=0)
+
+
+def test_displacement_sets_out_from_where_it_is():
+    """The first frame goes at most three quarters of the way of those after it: nothing moves at once."""
+    prior = MotionPrior(8, 3, 1, channels=8, temporal_ratio=4, spatial_ratio=16, audio_tokens=2)
+    with torch.no_grad():
+        prior.displacement_out.bias.fill_(1.0)
+    start = Observation(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 2, 32, 32))
+    displacement = prior.displace(torch.zeros(1, 3 * 4, 8), start, [3, 2, 2])
+    torch.testing.assert_close(displacement[0, 0, :, 0, 0], torch.tensor([3.0, *[4.0] * 7]))
 
 
 def test_evidence_shows_where_a_frame_has_gone():
@@ -98,7 +130,7 @@ def test_evidence_shows_where_a_frame_has_gone():
     reference = prior.project(picture(side=32).unsqueeze(2).expand(-1, -1, 3, -1, -1))
     frames = picture(side=32).unsqueeze(2).repeat(1, 1, 3, 1, 1)
     frames[:, :, 2] = picture((1.5, 0.0), side=32)
-    features = prior.observe(prior.project(frames), reference, torch.zeros(1))[2].unflatten(1, (3, 64))
+    features = prior.observe(prior.project(frames), reference, torch.zeros(1))[1].unflatten(1, (3, 64))
     evidence = features[0, :, :, :2].abs().mean((1, 2))  # x and y of the one cell and frame of a token
     assert evidence[2] > 0.1 and evidence[:2].max() < 0.02
 
@@ -111,9 +143,10 @@ def test_displacements_are_laid_out_as_pixels():
         prior.displacement_out.weight[:64] = 1.0  # the x half
     hidden = torch.zeros(1, 3 * 4, 8)
     hidden[0, 4 * 2 + 1] = 0.5  # last latent frame, first row, second column of 2 × 2
-    displacement = prior.displace(hidden, torch.zeros(1, 2, 32, 32), [3, 2, 2])
+    still = Observation(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 2, 32, 32))
+    displacement = prior.displace(hidden, still, [3, 2, 2])
     moved = torch.zeros(1, 2, 8, 8, 8)
-    moved[:, 0, 4:, :4, 4:] = 8 * 0.5 * 4
+    moved[:, 0, 3:, :4, 4:] = 8 * 0.5 * 4 * torch.tensor([0.25, 0.75, 1, 1, 1]).view(-1, 1, 1)  # frames are averaged
     torch.testing.assert_close(displacement, moved)
 
 
@@ -181,7 +214,7 @@ def test_the_painter_hears_the_frames_in_their_order():
     other = tokens.clone()
     other[:, 1] += 1
     moved = (painter.listen(other) - heard).abs().amax(-1)[0] > 0
-    assert moved.tolist() == [False] * 4 + [True] * 4 + [False] * 4
+    assert moved.tolist() == [False] * 3 + [True] * 6 + [False] * 3  # frames are averaged
 
 
 @torch.no_grad()

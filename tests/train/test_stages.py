@@ -153,6 +153,14 @@ def test_training_goes_on_where_it_stopped(trained):
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == 5
 
 
+def test_a_kill_between_two_renames_loses_nothing(trained):
+    folder, arguments = trained
+    (folder / "state").rename(folder / "state.old")
+    before = len(logged(folder))
+    teacher.main([*arguments, *settings(max_steps=before)])
+    assert json.loads((folder / "state" / "run.json").read_text())["step"] == before == len(logged(folder))
+
+
 def test_only_the_painter_is_trained_on_its_own(painted, trained):
     before, after = (
         dict(AsymTalkerPipeline.from_pretrained(folder / "pipeline").transformer.named_parameters())
@@ -198,6 +206,7 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
     export.main([str(source), str(tmp_path), "--steps", "1"])
     assert "MB" in capsys.readouterr().out
     weights = [folder / "transformer/diffusion_pytorch_model.safetensors" for folder in (source, tmp_path)]
+    assert "_name_or_path" not in (tmp_path / "model_index.json").read_text()
     assert weights[1].stat().st_size < 0.55 * weights[0].stat().st_size
     portrait = PIL.Image.open(next((ROOT / "examples").glob("*.jpg"))).convert("RGB")
     videos = []
