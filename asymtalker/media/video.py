@@ -55,7 +55,8 @@ class VideoWriter:
         size: (width, height) of the frames in pixels; H.264 wants even sides, an odd one is extended by a pixel.
         fps: frames per second.
         sampling_rate: of the speech, in Hz.
-        label: draw "AI-generated" into a corner. (The metadata says so either way.)
+        label: draw "AI-generated" into a corner.
+        generated: say in the metadata that it is AI-generated; leave out only for real footage.
         metadata: further tags of the file, such as title.
         crf: quality of H.264, 0 (lossless) to 51.
 
@@ -71,13 +72,14 @@ class VideoWriter:
         fps: int,
         sampling_rate: int,
         label: bool = True,
+        generated: bool = True,
         metadata: Mapping[str, str] | None = None,
         crf: int = 18,
     ) -> None:
         self._path = Path(path)
         self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
         self._size, self._fps, self._sampling_rate, self._crf = size, fps, sampling_rate, crf
-        self._metadata = {**(metadata or {}), "comment": MARK}
+        self._metadata = {**(metadata or {}), **({"comment": MARK} if generated else {})}
         self._label = _Label(size) if label else None
         self._frames = self._samples = 0
 
@@ -150,7 +152,7 @@ def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:
     Raises:
         ValueError: it is not a video.
     """
-    with _open_video(source) as (container, stream):
+    with open_video(source) as (container, stream):
         for frame in container.decode(stream):
             yield frame.to_ndarray(format="rgb24", src_colorspace=_matrix(frame))
 
@@ -161,7 +163,7 @@ def probe_video(source: str | Path | bytes) -> VideoProbe:
     Raises:
         ValueError: it is not a video.
     """
-    with _open_video(source) as (container, stream):
+    with open_video(source) as (container, stream):
         fps = float(stream.average_rate or stream.guessed_rate or 0)
         length = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
         frames = stream.frames or round(float(length) * fps)
@@ -169,7 +171,12 @@ def probe_video(source: str | Path | bytes) -> VideoProbe:
 
 
 @contextmanager
-def _open_video(source: str | Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def open_video(source: str | Path | bytes) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a video for decoding: its container, and its moving pictures.
+
+    Raises:
+        ValueError: it is not a video, or cannot be decoded; also from within the `with` block.
+    """
     name = "The file" if isinstance(source, bytes) else Path(source).name
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
