@@ -32,7 +32,7 @@ def clip() -> Clip:
 def test_inference_and_training_see_the_same_windows(clip, kind):
     pipeline = tiny_pipeline(kind)
     layout = pipeline.layout
-    stream = ClipStream(clip, FIRST, layout, speech_span(pipeline.speech_encoder, layout), SIZE, rng=None)
+    stream = ClipStream(clip, FIRST, layout, speech_span(pipeline.speech_encoder, layout), SIZE, seed=None)
 
     seen = []
     pipeline.transformer.register_forward_pre_hook(lambda module, args, kwargs: seen.append(args), with_kwargs=True)

@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from diffusers import FlowMatchLCMScheduler
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
@@ -164,9 +163,6 @@ def main(argv: list[str] | None = None) -> None:
         pipeline.transformer, critic, *optimizers
     )
     roles = Roles(student, teacher, critic)
-    ema = EMAModel(pipeline.transformer.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
-    run = Run(accelerator, settings)
-    run.resume(ema)
     pool = RolloutPool(
         split_clips(settings)[0],
         pipeline,
@@ -175,11 +171,13 @@ def main(argv: list[str] | None = None) -> None:
         settings.max_chunks,
         settings.warm_start,
         jitter=settings.jitter,
-        seed=settings.seed + 1000 * accelerator.process_index + run.step,
+        seed=(settings.seed, accelerator.process_index),
         reference_mode=settings.reference_mode,
     )
+    run = Run(accelerator, settings, pipeline, pipeline.transformer, pool)
+    run.resume()
 
-    while run.progress < 1:
+    while not run.finished:
         with torch.no_grad():
             batch = pool.next()
         exit_step = draw_exit_step(accelerator, settings.steps)
@@ -199,7 +197,7 @@ def main(argv: list[str] | None = None) -> None:
             anchor = regression_loss(sample, batch.window.latents, weights)
             accelerator.backward(matching + settings.regression_weight * (1 - sigma_exit) * anchor)
             norm = _update(accelerator, student, student_optimizer, run, settings.student_learning_rate, settings)
-            ema.step(pipeline.transformer.parameters())
+            run.average()
             figures = {
                 "matching": matching.detach(),
                 "anchor": anchor.detach(),
@@ -224,9 +222,8 @@ def main(argv: list[str] | None = None) -> None:
             **figures,
         )
         if run.due():
-            run.save(pipeline, ema)
-    run.save(pipeline, ema)
-    accelerator.end_training()
+            run.save()
+    run.end()
 
 
 def _update(

@@ -190,8 +190,8 @@ def _batches(
     batch_size: int = 8,
 ) -> list[dict]:
     dataset = WindowDataset(clips, layout, span, settings.size, WindowLaw(cold_start=0.0), settings.seed)
-    loader = iter(torch.utils.data.DataLoader(dataset, batch_size=batch_size))
-    return [next(loader) for _ in range(int(np.ceil((count or settings.windows) / batch_size)))]
+    batches = int(np.ceil((count or settings.windows) / batch_size))
+    return list(torch.utils.data.DataLoader(dataset, batch_size, sampler=range(batches * batch_size)))
 
 
 if __name__ == "__main__":

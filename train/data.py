@@ -5,9 +5,9 @@ metadata. Each clip is decoded and cropped once into a store on disk, from which
 """
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import datasets
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -136,7 +137,11 @@ def sample_window(
     """
     start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
-    return {"portrait": view.frames([portrait])[0], "mouth": view.mouth(), **view.window(start, layout, span, cold)}
+    return {
+        "portrait": view.frames([portrait])[0],
+        "mouth": view.mouth(),
+        **view.window(start, layout, span, rng, cold),
+    }
 
 
 def draw_window(
@@ -176,7 +181,10 @@ def quiet_frames(clip: Clip) -> np.ndarray:
 
 
 class ClipStream:
-    """A real clip cut as the pipeline would cut its stream: cold start at `first`, then chunk after chunk."""
+    """A real clip cut as the pipeline would cut its stream: cold start at `first`, then chunk after chunk.
+
+    The jitter of crop, loudness and noise is that of `seed`; without one there is none.
+    """
 
     def __init__(
         self,
@@ -185,10 +193,10 @@ class ClipStream:
         layout: WindowLayout,
         span: tuple[int, int],
         size: int,
-        rng: np.random.Generator | None,
+        seed: tuple[int, ...] | None,
     ) -> None:
-        self._view = _View(clip, size, rng)
-        self._first, self._layout, self._span = first, layout, span
+        self._view = _View(clip, size, None if seed is None else np.random.default_rng(seed))
+        self._first, self._layout, self._span, self._seed = first, layout, span, seed or ()
         self.chunks = (len(clip.frames) - first) // layout.new_frames
 
     def portrait(self) -> Tensor:
@@ -202,7 +210,8 @@ class ClipStream:
     def window(self, chunk: int) -> dict[str, Tensor]:
         """`window` and `segment` of a chunk, as `sample_window` returns them."""
         start = self._first + self._layout.window_start(chunk)
-        return self._view.window(start, self._layout, self._span, origin=self._first)
+        rng = np.random.default_rng((*self._seed, 1 + chunk))
+        return self._view.window(start, self._layout, self._span, rng, origin=self._first)
 
 
 class _View:
@@ -211,7 +220,7 @@ class _View:
     def __init__(self, clip: Clip, size: int, rng: np.random.Generator | None) -> None:
         self._clip, self._size = clip, size
         left, top, side = clip.crop
-        self._gain, self._noise = 1.0, None
+        self._gain, self._noisy = 1.0, False
         if rng is not None:
             limit = clip.frames.shape[1]
             scaled = min(side * rng.uniform(0.95, 1.06), limit)
@@ -219,7 +228,7 @@ class _View:
             top += (side - scaled) / 2 + rng.uniform(-0.04, 0.04) * side
             side = scaled
             self._gain = 10 ** rng.uniform(-0.5, 0.5)
-            self._noise = rng if rng.random() < 0.5 else None
+            self._noisy = rng.random() < 0.5
         limit = clip.frames.shape[1]
         self._box = (np.clip(left, 0, limit - side), np.clip(top, 0, limit - side), side)
 
@@ -251,7 +260,13 @@ class _View:
         return mask
 
     def window(
-        self, start: int, layout: WindowLayout, span: tuple[int, int], cold: bool = False, origin: int | None = None
+        self,
+        start: int,
+        layout: WindowLayout,
+        span: tuple[int, int],
+        rng: np.random.Generator,
+        cold: bool = False,
+        origin: int | None = None,
     ) -> dict[str, Tensor]:
         """The frames and the sound of a window; before `origin` the first frame is held and there is silence."""
         if cold:
@@ -260,14 +275,14 @@ class _View:
         indices = [max(index, origin) for index in range(start, start + layout.window_frames)]
         speech = torch.from_numpy(self._clip.speech[origin * SAMPLES_PER_FRAME :].astype(np.float32) / 32768)
         segment = cut_speech(speech, start - origin, layout, span) * self._gain
-        if self._noise is not None:
-            level = 10 ** self._noise.uniform(-4, -2.5)
-            segment = segment + level * torch.from_numpy(self._noise.standard_normal(len(segment), dtype=np.float32))
+        if self._noisy:
+            level = 10 ** rng.uniform(-4, -2.5)
+            segment = segment + level * torch.from_numpy(rng.standard_normal(len(segment), dtype=np.float32))
         return {"window": self.frames(indices), "segment": segment}
 
 
-class WindowDataset(torch.utils.data.IterableDataset):
-    """Endless random windows of clips; each worker and process draws its own."""
+class WindowDataset(torch.utils.data.Dataset):
+    """Random windows of clips, without end; each has a number, by which it can be drawn again."""
 
     def __init__(
         self, clips: list[Clip], layout: WindowLayout, span: tuple[int, int], size: int, law: WindowLaw, seed: int
@@ -280,28 +295,37 @@ class WindowDataset(torch.utils.data.IterableDataset):
         self._shares = weights / weights.sum()
         self._layout, self._span, self._size, self._law, self._seed = layout, span, size, law, seed
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        worker = torch.utils.data.get_worker_info()
-        rng = np.random.default_rng((self._seed, worker.id if worker else 0))
-        while True:
-            clip = self._clips[rng.choice(len(self._clips), p=self._shares)]
-            yield sample_window(clip, self._layout, self._span, self._size, rng, self._law)
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._seed, number))
+        clip = self._clips[rng.choice(len(self._clips), p=self._shares)]
+        return sample_window(clip, self._layout, self._span, self._size, rng, self._law)
 
 
 def window_loader(
-    settings: WindowStageSettings, pipeline: AsymTalkerPipeline, process: int
+    settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator, step: int
 ) -> torch.utils.data.DataLoader:
-    """Batches of `sample_window` from the training clips, without end; every process draws its own."""
+    """Batches of `sample_window` from the training clips, without end; every process draws its own.
+
+    Args:
+        step: steps already taken; the batches are those that follow.
+    """
     dataset = WindowDataset(
         split_clips(settings)[0],
         pipeline.layout,
         speech_span(pipeline.speech_encoder, pipeline.layout),
         settings.size,
         settings,
-        settings.seed + 1000 * process,
+        settings.seed,
     )
-    pinned = torch.cuda.is_available()
-    return torch.utils.data.DataLoader(dataset, settings.batch_size, num_workers=settings.workers, pin_memory=pinned)
+    first = step * settings.batch_size * accelerator.num_processes + accelerator.process_index
+    return torch.utils.data.DataLoader(
+        dataset,
+        settings.batch_size,
+        sampler=itertools.count(first, accelerator.num_processes),
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # of the workers' seeds, which nobody uses: the noise of training stays as it is
+    )
 
 
 def to_unit(frames: Tensor) -> Tensor:

@@ -5,9 +5,11 @@ import json
 import logging
 import math
 import shutil
+import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -27,16 +29,45 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
 
 
-class Run:
-    """One stage of training: knows how far it is, saves it whole, and resumes where it stopped."""
+class Stateful(Protocol):
+    """What a process has to remember beside its networks."""
 
-    def __init__(self, accelerator: Accelerator, settings: RunSettings) -> None:
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Run:
+    """One stage of training: knows how far it is, saves it whole, and resumes where it stopped.
+
+    SIGTERM and SIGINT end it as `max_steps` does, saved and clean; a second one ends it at once.
+
+    Args:
+        accelerator: has prepared what is trained.
+        settings: limits and places.
+        pipeline: what is saved for use.
+        trained: the part of the pipeline that is trained; its weights are averaged, and saved so.
+        own: what this process alone knows, such as its rollouts.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        settings: RunSettings,
+        pipeline: AsymTalkerPipeline,
+        trained: torch.nn.Module,
+        own: Stateful | None = None,
+    ) -> None:
         self.step = 0
         self._accelerator, self._settings = accelerator, settings
+        self._pipeline, self._trained, self._own = pipeline, trained, own
+        self._ema = EMAModel(trained.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
         self._output = Path(settings.output)
         self._earlier_seconds = 0.0
         self._begin = self._saved = time.monotonic()
         self._sums: dict[str, list[float]] = {}
+        self._told_to_end = False
+        self._handlers: dict[int, Any] = {}
 
     @property
     def seconds(self) -> float:
@@ -52,6 +83,16 @@ class Run:
             elapsed = self._accelerator.reduce(elapsed, reduction="mean").item()
             done = max(done, elapsed / (60 * self._settings.max_minutes))
         return min(done, 1.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over: it is done, or one of its processes was told to end; alike on all processes."""
+        told = torch.tensor(float(self._told_to_end), device=self._accelerator.device)
+        return self.progress >= 1 or self._accelerator.reduce(told, reduction="sum").item() > 0
+
+    def average(self) -> None:
+        """Takes the weights of this step into the average."""
+        self._ema.step(self._trained.parameters())
 
     def learning_rate(self, base: float) -> float:
         """Linear warm-up, then a cosine down to a fiftieth."""
@@ -79,34 +120,58 @@ class Run:
         waited = torch.tensor(time.monotonic() - self._saved, device=self._accelerator.device)
         return broadcast(waited).item() > 60 * self._settings.save_minutes
 
-    def save(self, pipeline: AsymTalkerPipeline, ema: EMAModel, trained: torch.nn.Module | None = None) -> None:
-        """Saves the state to resume from, and the averaged weights as a pipeline folder.
-
-        Args:
-            trained: what `ema` averages; the pipeline's whole transformer where it is None.
-        """
-        self._accelerator.save_state(str(self._output / "state.new"))
+    def save(self) -> None:
+        """Saves the state to resume from, and the averaged weights as a pipeline folder."""
+        fresh = self._output / "state.new"
+        self._accelerator.save_state(str(fresh))
+        if self._own is not None:
+            torch.save(self._own.state_dict(), fresh / self._own_file)
+        self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
-            state = {"step": self.step, "seconds": self.seconds}
-            (self._output / "state.new" / "run.json").write_text(json.dumps(state))
-            torch.save(ema.state_dict(), self._output / "state.new" / "ema.pt")
-            _replace_folder(self._output / "state.new", self._output / "state")
-            save_averaged(pipeline, ema, self._output / "pipeline", trained or pipeline.transformer)
+            (fresh / "run.json").write_text(json.dumps({"step": self.step, "seconds": self.seconds}))
+            torch.save(self._ema.state_dict(), fresh / "ema.pt")
+            _replace_folder(fresh, self._output / "state")
+            save_averaged(self._pipeline, self._ema, self._output / "pipeline", self._trained)
         self._accelerator.wait_for_everyone()
         self._saved = time.monotonic()
 
-    def resume(self, ema: EMAModel) -> None:
-        """Takes up the last saved state, if there is one."""
+    def end(self) -> None:
+        """Saves what there is and ends the run."""
+        self.save()
+        self._restore_handlers()
+        self._accelerator.end_training()
+
+    def resume(self) -> None:
+        """Takes up the last saved state, if there is one. From here on a signal ends the run cleanly."""
+        self._handlers = {number: signal.signal(number, self._end) for number in (signal.SIGTERM, signal.SIGINT)}
         state = self._output / "state"
-        _restore_folder(state)
+        if self._accelerator.is_main_process:
+            _restore_folder(state)
+        self._accelerator.wait_for_everyone()
         if not (state / "run.json").exists():
             return
         self._accelerator.load_state(str(state))
         saved = json.loads((state / "run.json").read_text())
         self.step, self._earlier_seconds = saved["step"], saved["seconds"]
         self._begin = time.monotonic()
-        ema.load_state_dict(torch.load(state / "ema.pt", map_location=self._accelerator.device, weights_only=True))
+        place = {"map_location": self._accelerator.device, "weights_only": True}
+        self._ema.load_state_dict(torch.load(state / "ema.pt", **place))
+        if self._own is not None:
+            self._own.load_state_dict(torch.load(state / self._own_file, **place))
         logger.info("resumed at step %d, after %.1f min", self.step, self._earlier_seconds / 60)
+
+    @property
+    def _own_file(self) -> str:
+        return f"process_{self._accelerator.process_index}.pt"
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        logger.info("told to end: this step is finished, then all is saved")
+        self._told_to_end = True
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
 
 def start(settings: RunSettings, seed: int) -> Accelerator:
@@ -152,11 +217,6 @@ def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, tra
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def endless(loader: torch.utils.data.DataLoader) -> Iterator[dict[str, Tensor]]:
-    while True:
-        yield from loader
 
 
 def _replace_folder(source: Path, target: Path) -> None:

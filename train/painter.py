@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
@@ -23,7 +22,7 @@ from asymtalker.conditioning import speech_windows
 from asymtalker.models.motion import measure_displacement, warp
 from train.config import parse_settings
 from train.data import WindowStageSettings, to_unit, window_loader
-from train.loop import Run, endless, set_learning_rate, start
+from train.loop import Run, set_learning_rate, start
 from train.losses import painting_loss
 
 
@@ -70,18 +69,16 @@ def main(argv: list[str] | None = None) -> None:
     if pipeline.transformer.motion is None:
         raise SystemExit(f"The transformer of {settings.init} has no motion prior, so there is nothing to paint on.")
     painter = pipeline.transformer.motion.painter.train()
-    ema = EMAModel(painter.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
 
-    loader = window_loader(settings, pipeline, accelerator.process_index)
     optimizer = torch.optim.AdamW(
         painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     painter, optimizer = accelerator.prepare(painter, optimizer)
-    run = Run(accelerator, settings)
-    run.resume(ema)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter)
+    run.resume()
 
-    for batch in endless(loader):
-        if run.progress >= 1:
+    for batch in window_loader(settings, pipeline, accelerator, run.step):
+        if run.finished:
             break
         set_learning_rate(optimizer, run.learning_rate(settings.learning_rate))
         batch = {name: values.to(accelerator.device, non_blocking=True) for name, values in batch.items()}
@@ -93,12 +90,11 @@ def main(argv: list[str] | None = None) -> None:
         optimizer.step()
         optimizer.zero_grad()
         run.step += 1
-        ema.step(pipeline.transformer.motion.painter.parameters())
+        run.average()
         run.log(loss=loss.detach(), gradient=norm)
         if run.due():
-            run.save(pipeline, ema, pipeline.transformer.motion.painter)
-    run.save(pipeline, ema, pipeline.transformer.motion.painter)
-    accelerator.end_training()
+            run.save()
+    run.end()
 
 
 if __name__ == "__main__":

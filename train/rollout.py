@@ -4,7 +4,9 @@ A pool holds as many streams as a batch has samples. Every iteration generates o
 nothing: a stream is advanced window by window until its clip ends, then another clip takes its place.
 """
 
+import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +67,7 @@ class RolloutPool:
         max_chunks: chunks after which a stream is replaced even if its clip goes on.
         warm_start: probability that a stream starts inside its clip, from the real κ, not cold from the portrait.
         jitter: vary crop, loudness and noise from stream to stream.
-        seed: of the choice of clips and starts.
+        seed: of the choice of clips and starts, and of their jitter; another for each process.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class RolloutPool:
         max_chunks: int,
         warm_start: float,
         jitter: bool,
-        seed: int,
+        seed: tuple[int, ...],
         reference_mode: ReferenceMode = "temporal",
     ) -> None:
         self._clips = [clip for clip in clips if len(clip.frames) > pipeline.layout.new_frames]
@@ -85,10 +87,10 @@ class RolloutPool:
             raise ValueError(f"No clip is longer than a chunk of {pipeline.layout.new_frames} frames.")
         self._pipeline, self._size, self._max_chunks = pipeline, size, max_chunks
         self._warm_start, self._jitter, self._mode = warm_start, jitter, reference_mode
-        self._rng = np.random.default_rng(seed)
+        self._seed, self._drawn = seed, 0
         self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
         self._streams: list[ClipStream | None] = [None] * batch_size
-        self._chunk, self._depth, self._limit = ([0] * batch_size for _ in range(3))
+        self._number, self._chunk, self._depth, self._limit = ([0] * batch_size for _ in range(4))
         self._continuity: list[Tensor | None] = [None] * batch_size
         self._frames: Tensor | None = None
 
@@ -135,20 +137,38 @@ class RolloutPool:
         """Loss weights over the latents, see `train.data.mouth_weights`."""
         return mouth_weights(batch.mouth, batch.window.latents.shape[-2:], mouth_weight)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where every stream is; with the seed, the clips are known from the streams' numbers."""
+        return {name: copy.copy(getattr(self, name)) for name in self._STATE}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the streams of `state_dict`, of a pool with the same clips and settings."""
+        for name in self._STATE:
+            setattr(self, name, state[name])
+        self._streams = [self._draw(number)[0] for number in self._number]
+
+    _STATE = ("_drawn", "_number", "_chunk", "_depth", "_limit", "_continuity")
+
     def _replace(self, index: int, fresh: bool) -> None:
-        clip = self._clips[self._rng.integers(len(self._clips))]
-        first = int(self._rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
-        if self._rng.random() < 0.5:
-            first = min(first, int(self._rng.integers(0, 25)))  # most of the clip ahead: a deep rollout
-        rng = self._rng if self._jitter else None
-        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, rng)
-        warm = self._rng.random() < self._warm_start
-        self._streams[index] = stream
-        self._chunk[index] = int(self._rng.integers(0, stream.chunks)) if warm else 0
+        self._number[index] = self._drawn
+        self._drawn += 1
+        self._streams[index], self._chunk[index], limit = self._draw(self._number[index])
         # The first streams end at random depths, so that the pool always holds shallow and deep ones.
-        self._limit[index] = int(self._rng.integers(1, self._max_chunks + 1)) if fresh else self._max_chunks
+        self._limit[index] = limit if fresh else self._max_chunks
         self._depth[index] = 0
         self._continuity[index] = None
+
+    def _draw(self, number: int) -> tuple[ClipStream, int, int]:
+        """The stream of a number, its first chunk, and a random depth."""
+        rng = np.random.default_rng((*self._seed, number))
+        clip = self._clips[rng.integers(len(self._clips))]
+        first = int(rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
+        if rng.random() < 0.5:
+            first = min(first, int(rng.integers(0, 25)))  # most of the clip ahead: a deep rollout
+        seed = (*self._seed, number) if self._jitter else None
+        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, seed)
+        chunk = int(rng.integers(0, stream.chunks)) if rng.random() < self._warm_start else 0
+        return stream, chunk, int(rng.integers(1, self._max_chunks + 1))
 
 
 def measure_motion(made: Tensor, real: Tensor, continuity_frames: int) -> Motion:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
@@ -23,7 +22,7 @@ from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
 from train.config import parse_settings
 from train.data import WindowStageSettings, mouth_weights, to_unit, window_loader
-from train.loop import Run, endless, prepare_transformer, set_learning_rate, start
+from train.loop import Run, prepare_transformer, set_learning_rate, start
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
 
@@ -95,9 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     for model in (pipeline.vae, pipeline.speech_encoder):
         model.to(accelerator.device)
     transformer = prepare_transformer(pipeline.transformer, settings, accelerator.device).train()
-    ema = EMAModel(transformer.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
 
-    loader = window_loader(settings, pipeline, accelerator.process_index)
     optimizer = torch.optim.AdamW(
         transformer.parameters(),
         lr=settings.learning_rate,
@@ -105,11 +102,11 @@ def main(argv: list[str] | None = None) -> None:
         weight_decay=settings.weight_decay,
     )
     transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    run = Run(accelerator, settings)
-    run.resume(ema)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer)
+    run.resume()
 
-    for batch in endless(loader):
-        if run.progress >= 1:
+    for batch in window_loader(settings, pipeline, accelerator, run.step):
+        if run.finished:
             break
         rate = run.learning_rate(settings.learning_rate)
         set_learning_rate(optimizer, rate)
@@ -120,13 +117,12 @@ def main(argv: list[str] | None = None) -> None:
         norm = accelerator.clip_grad_norm_(transformer.parameters(), settings.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        ema.step(pipeline.transformer.parameters())
+        run.average()
         run.step += 1
         run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
         if run.due():
-            run.save(pipeline, ema)
-    run.save(pipeline, ema)
-    accelerator.end_training()
+            run.save()
+    run.end()
 
 
 if __name__ == "__main__":

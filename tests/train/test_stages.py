@@ -1,6 +1,7 @@
 """The three stages of training, end to end at a tiny size, on clips made here."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from diffusers import FlowMatchLCMScheduler
 from asymtalker import AsymTalkerPipeline
 from asymtalker.media.video import VideoWriter
 from train import akd, autoencoder, export, painter, teacher
+from train.loop import Run
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 60
@@ -159,6 +161,35 @@ def test_a_kill_between_two_renames_loses_nothing(trained):
     before = len(logged(folder))
     teacher.main([*arguments, *settings(max_steps=before)])
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == before == len(logged(folder))
+
+
+@pytest.mark.parametrize("stage", [teacher, painter, akd])
+def test_an_interruption_changes_nothing(stage, common, initial, runs):
+    """Resumed training gives the losses of uninterrupted training, data, noise and rollouts included."""
+    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, **TRAINING}
+    config = ROOT / f"train/configs/tiny/{stage.__name__.split('.')[1]}.yaml"
+    losses = []
+    for name, stops in (("whole", [6]), ("parts", [2, 6])):
+        folder = runs / f"{stage.__name__}-{name}"
+        for stop in stops:
+            run_until(stage, stop, ["--config", str(config), *common, *settings(output=folder, **source)])
+        losses.append([{key: row[key] for key in row if key != "minutes"} for row in logged(folder)])
+    assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
+    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+
+
+def run_until(stage, step, arguments):
+    """Runs a stage and sends it the signal of an ending machine in a step."""
+    record = Run.log
+
+    def log(run, **values):
+        record(run, **values)
+        if run.step == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "log", log)
+        stage.main(arguments)
 
 
 def test_only_the_painter_is_trained_on_its_own(painted, trained):
