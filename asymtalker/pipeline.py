@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -12,6 +13,7 @@ from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from diffusers.video_processor import VideoProcessor
+from huggingface_hub import snapshot_download
 from torch import Tensor
 
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE, WindowLayout, video_frame_count
@@ -74,6 +76,32 @@ class AsymTalkerPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "speech_encoder->transformer->vae"
+
+    @classmethod
+    def download(
+        cls,
+        pretrained_model_name: str,
+        *,
+        revision: str | None = None,
+        cache_dir: str | None = None,
+        force_download: bool = False,
+        local_files_only: bool | None = None,
+        token: str | bool | None = None,
+        **_: Any,
+    ) -> str:
+        """Downloads a checkpoint from the Hub; returns its folder in the cache.
+
+        Its components are classes of this package; diffusers' own method would look for their code in the repository.
+        """
+        return snapshot_download(
+            pretrained_model_name,
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=bool(local_files_only),
+            token=token,
+            ignore_patterns=["training/*", "samples/*", "*.bin", "*.pt", "*.py"],
+        )
 
     def __init__(
         self,

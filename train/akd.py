@@ -163,8 +163,9 @@ def main(argv: list[str] | None = None) -> None:
         pipeline.transformer, critic, *optimizers
     )
     roles = Roles(student, teacher, critic)
+    clips, held_out = split_clips(settings)
     pool = RolloutPool(
-        split_clips(settings)[0],
+        clips,
         pipeline,
         settings.batch_size,
         settings.size,
@@ -174,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
         seed=(settings.seed, accelerator.process_index),
         reference_mode=settings.reference_mode,
     )
-    run = Run(accelerator, settings, pipeline, pipeline.transformer, pool)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer, (held_out or clips)[0], pool)
     run.resume()
 
     while not run.finished:
@@ -221,8 +222,7 @@ def main(argv: list[str] | None = None) -> None:
             depth=sum(batch.depth) / len(batch.depth),
             **figures,
         )
-        if run.due():
-            run.save()
+        run.keep()
     run.end()
 
 

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 
@@ -53,6 +53,13 @@ class RunSettings:
         compile: torch.compile the transformer's blocks.
         save_minutes: minutes between saves.
         log_steps: steps between log lines.
+        sample_steps: steps between sample videos of a held-out clip, in `samples/`; 0 for none.
+        tracker: an accelerate tracker ("tensorboard", "wandb", ...) that gets the figures too.
+        hub_model_id: model repository that checkpoints are pushed to.
+        hub_branch: branch of this run there; the name of `output` by default.
+        hub_private: whether a new repository is private.
+        push_steps: steps between pushes.
+        resume_from: "hub" takes up the run from its branch, on whatever machine.
     """
 
     output: str
@@ -66,17 +73,27 @@ class RunSettings:
     compile: bool = False
     save_minutes: float = 5.0
     log_steps: int = 20
+    sample_steps: int = 1000
+    tracker: str | None = None
+    hub_model_id: str | None = None
+    hub_branch: str | None = None
+    hub_private: bool = False
+    push_steps: int = 1000
+    resume_from: Literal["hub"] | None = None
 
 
 def parse_settings(cls: type[Settings], description: str, argv: list[str] | None = None) -> Settings:
     """Reads settings from the command line.
 
-    `--config FILE` names the YAML file, `--max-minutes N` limits the run, `--set key=value` (repeatable, YAML values)
-    overrides any other key.
+    `--config FILE` names the YAML file; `--set key=value` (repeatable, YAML values) overrides any key, and the most
+    used ones of a stage have options of their own.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", required=True, type=Path, help="YAML file of settings")
-    parser.add_argument("--max-minutes", type=float, help="end cleanly after this time, learning rate annealed to it")
+    if issubclass(cls, RunSettings):
+        parser.add_argument("--max-minutes", type=float, help="end cleanly after so long, learning rate annealed to it")
+        parser.add_argument("--hub-model-id", metavar="OWNER/NAME", help="push checkpoints to this model repository")
+        parser.add_argument("--resume-from", choices=["hub"], help="take up the run from the repository")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting")
     args = parser.parse_args(argv)
     values = yaml.safe_load(args.config.read_text()) or {}
@@ -85,10 +102,9 @@ def parse_settings(cls: type[Settings], description: str, argv: list[str] | None
         if not separator:
             parser.error(f"--set wants KEY=VALUE, not {assignment}")
         values[key] = yaml.safe_load(value)
-    if args.max_minutes is not None:
-        values["max_minutes"] = args.max_minutes
+    options = {key: value for key, value in vars(args).items() if key not in ("config", "set") and value is not None}
     try:
-        return build_settings(cls, values)
+        return build_settings(cls, values | options)
     except ValueError as error:
         parser.error(f"{args.config}: {error}")
 
@@ -108,4 +124,6 @@ def build_settings(cls: type[Settings], values: dict) -> Settings:
     missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"missing key {', '.join(missing)}")
+    if values.get("resume_from") and not values.get("hub_model_id"):
+        raise ValueError("resume_from: hub wants a hub_model_id")
     return cls(**values)

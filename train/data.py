@@ -302,7 +302,7 @@ class WindowDataset(torch.utils.data.Dataset):
 
 
 def window_loader(
-    settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator, step: int
+    clips: list[Clip], settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator, step: int
 ) -> torch.utils.data.DataLoader:
     """Batches of `sample_window` from the training clips, without end; every process draws its own.
 
@@ -310,7 +310,7 @@ def window_loader(
         step: steps already taken; the batches are those that follow.
     """
     dataset = WindowDataset(
-        split_clips(settings)[0],
+        clips,
         pipeline.layout,
         speech_span(pipeline.speech_encoder, pipeline.layout),
         settings.size,

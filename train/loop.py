@@ -7,9 +7,10 @@ import math
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -21,8 +22,12 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from train.config import RunSettings
+from train.data import Clip
+from train.hub import STATE, HubPusher, fetch_state
+from train.report import write_card, write_sample
 
 logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 FINAL_RATE = 0.02
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -47,6 +52,7 @@ class Run:
         settings: limits and places.
         pipeline: what is saved for use.
         trained: the part of the pipeline that is trained; its weights are averaged, and saved so.
+        sample: clip that sample videos are made of.
         own: what this process alone knows, such as its rollouts.
     """
 
@@ -56,9 +62,11 @@ class Run:
         settings: RunSettings,
         pipeline: AsymTalkerPipeline,
         trained: torch.nn.Module,
+        sample: Clip,
         own: Stateful | None = None,
     ) -> None:
         self.step = 0
+        self._sample = sample
         self._accelerator, self._settings = accelerator, settings
         self._pipeline, self._trained, self._own = pipeline, trained, own
         self._ema = EMAModel(trained.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
@@ -68,6 +76,9 @@ class Run:
         self._sums: dict[str, list[float]] = {}
         self._told_to_end = False
         self._handlers: dict[int, Any] = {}
+        self._pusher = None
+        if settings.hub_model_id and accelerator.is_main_process:
+            self._pusher = _explained(HubPusher, settings.hub_model_id, self._branch, settings.hub_private)
 
     @property
     def seconds(self) -> float:
@@ -115,10 +126,20 @@ class Run:
             with open(self._output / "log.jsonl", "a") as file:
                 file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
 
-    def due(self) -> bool:
-        """Whether it is time to save; alike on all processes, or some would wait for the others in vain."""
+    def keep(self) -> None:
+        """Saves, makes a sample and pushes, where it is time to; alike on all processes."""
+        settings = self._settings
+        samples = bool(settings.sample_steps) and self.step % settings.sample_steps == 0
+        pushes = bool(settings.hub_model_id) and self.step % settings.push_steps == 0
         waited = torch.tensor(time.monotonic() - self._saved, device=self._accelerator.device)
-        return broadcast(waited).item() > 60 * self._settings.save_minutes
+        if samples or pushes or broadcast(waited).item() > 60 * settings.save_minutes:
+            self.save()
+        if self._accelerator.is_main_process:
+            if samples:
+                self._write_sample()
+            if pushes:
+                self._push()
+        self._accelerator.wait_for_everyone()
 
     def save(self) -> None:
         """Saves the state to resume from, and the averaged weights as a pipeline folder."""
@@ -136,9 +157,17 @@ class Run:
         self._saved = time.monotonic()
 
     def end(self) -> None:
-        """Saves what there is and ends the run."""
+        """Saves what there is, makes a sample of it, pushes it, and ends the run."""
         self.save()
         self._restore_handlers()
+        if self._accelerator.is_main_process:
+            if self._settings.sample_steps:
+                self._write_sample()
+            if self._pusher is not None:
+                self._push()
+                if self.progress >= 1:
+                    self._pusher.push(self._shown, f"The pipeline after {self.step} steps", branch="main")
+                self._pusher.finish()
         self._accelerator.end_training()
 
     def resume(self) -> None:
@@ -147,6 +176,8 @@ class Run:
         state = self._output / "state"
         if self._accelerator.is_main_process:
             _restore_folder(state)
+            if self._settings.resume_from == "hub":
+                _explained(fetch_state, self._settings.hub_model_id, self._branch, state)
         self._accelerator.wait_for_everyone()
         if not (state / "run.json").exists():
             return
@@ -159,6 +190,28 @@ class Run:
         if self._own is not None:
             self._own.load_state_dict(torch.load(state / self._own_file, **place))
         logger.info("resumed at step %d, after %.1f min", self.step, self._earlier_seconds / 60)
+
+    @property
+    def _branch(self) -> str:
+        return self._settings.hub_branch or self._output.name
+
+    @property
+    def _shown(self) -> dict[str, Path]:
+        folders = {"": self._output / "pipeline", ".": self._output / "README.md", "samples": self._output / "samples"}
+        return {place: folder for place, folder in folders.items() if folder.exists()}
+
+    def _write_sample(self) -> None:
+        target = self._output / "samples" / f"step-{self.step:07d}.mp4"
+        write_sample(self._output / "pipeline", self._sample, target, self._accelerator.device)
+
+    def _push(self) -> None:
+        if self._pusher.busy:
+            logger.info("an earlier push is still under way: this one is left out")
+            return
+        devices = f"{self._accelerator.num_processes} × {self._accelerator.device.type}"
+        stage = type(self._settings).__name__.removesuffix("Settings")
+        write_card(self._output / "README.md", self._settings, stage, self.step, self.seconds, devices)
+        self._pusher.push(self._shown | {STATE: self._output / "state"}, f"Step {self.step}")
 
     @property
     def _own_file(self) -> str:
@@ -178,7 +231,10 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     """Starts accelerate with logging and seeds; every process draws its own noise."""
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    accelerator = Accelerator(mixed_precision=settings.mixed_precision or "no")  # YAML reads a bare no as false
+    precision = settings.mixed_precision or "no"  # YAML reads a bare no as false
+    accelerator = Accelerator(mixed_precision=precision, log_with=settings.tracker, project_dir=settings.output)
+    if settings.tracker:
+        accelerator.init_trackers("asymtalker")
     set_seed(seed, device_specific=True)
     Path(settings.output).mkdir(parents=True, exist_ok=True)
     return accelerator
@@ -217,6 +273,14 @@ def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, tra
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def _explained(action: Callable[..., Result], *args: Any) -> Result:
+    """Ends with the reason, not with a traceback, where the user has to do something."""
+    try:
+        return action(*args)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def _replace_folder(source: Path, target: Path) -> None:

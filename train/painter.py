@@ -21,7 +21,7 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import speech_windows
 from asymtalker.models.motion import measure_displacement, warp
 from train.config import parse_settings
-from train.data import WindowStageSettings, to_unit, window_loader
+from train.data import WindowStageSettings, split_clips, to_unit, window_loader
 from train.loop import Run, set_learning_rate, start
 from train.losses import painting_loss
 
@@ -74,10 +74,11 @@ def main(argv: list[str] | None = None) -> None:
         painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     painter, optimizer = accelerator.prepare(painter, optimizer)
-    run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter)
+    clips, held_out = split_clips(settings)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter, (held_out or clips)[0])
     run.resume()
 
-    for batch in window_loader(settings, pipeline, accelerator, run.step):
+    for batch in window_loader(clips, settings, pipeline, accelerator, run.step):
         if run.finished:
             break
         set_learning_rate(optimizer, run.learning_rate(settings.learning_rate))
@@ -92,8 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         run.step += 1
         run.average()
         run.log(loss=loss.detach(), gradient=norm)
-        if run.due():
-            run.save()
+        run.keep()
     run.end()
 
 

@@ -21,7 +21,7 @@ from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
 from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
 from train.config import parse_settings
-from train.data import WindowStageSettings, mouth_weights, to_unit, window_loader
+from train.data import WindowStageSettings, mouth_weights, split_clips, to_unit, window_loader
 from train.loop import Run, prepare_transformer, set_learning_rate, start
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
@@ -102,10 +102,11 @@ def main(argv: list[str] | None = None) -> None:
         weight_decay=settings.weight_decay,
     )
     transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    run = Run(accelerator, settings, pipeline, pipeline.transformer)
+    clips, held_out = split_clips(settings)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer, (held_out or clips)[0])
     run.resume()
 
-    for batch in window_loader(settings, pipeline, accelerator, run.step):
+    for batch in window_loader(clips, settings, pipeline, accelerator, run.step):
         if run.finished:
             break
         rate = run.learning_rate(settings.learning_rate)
@@ -120,8 +121,7 @@ def main(argv: list[str] | None = None) -> None:
         run.average()
         run.step += 1
         run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
-        if run.due():
-            run.save()
+        run.keep()
     run.end()
 
 

@@ -236,13 +236,14 @@ def test_the_four_combinations_of_continuity(batch):
     torch.testing.assert_close(choose_continuity(batch, "generated"), batch.generated_continuity)
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path):
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, pipeline, clips):
     settings = AKDSettings(dataset="", teacher="", output=str(tmp_path))
     accelerator, layer = Accelerator(cpu=True), torch.nn.Linear(1, 1)
     optimizer, before = torch.optim.AdamW(layer.parameters(), lr=1.0), layer.weight.item()
+    run = Run(accelerator, settings, pipeline, layer, clips[0])
     for factor, moves in ((torch.nan, False), (1.0, True)):
         (layer(torch.ones(1)) * factor).sum().backward()
-        _update(accelerator, layer, optimizer, Run(accelerator, settings, tiny_pipeline(), layer), 1.0, settings)
+        _update(accelerator, layer, optimizer, run, 1.0, settings)
         assert layer.weight.grad is None
         assert (layer.weight.item() != before) == moves
 

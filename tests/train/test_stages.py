@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -13,108 +12,28 @@ import torch
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.media.video import VideoWriter
-from train import akd, autoencoder, export, painter, teacher
+from tests.train.tiny_stage import ROOT, command
+from train import akd, export, painter, teacher
 from train.loop import Run
 
-ROOT = Path(__file__).parents[2]
-FRAMES = 60
-
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """A folder of mp4 clips: the example portraits swaying, with noise for a voice; and one clip without a face."""
-    folder = tmp_path_factory.mktemp("dataset")
-    portraits = sorted((ROOT / "examples").glob("*.jpg"))
-    assert portraits
-    rng = np.random.default_rng(0)
-    for path in portraits[:3]:
-        portrait = PIL.Image.open(path).convert("RGB").resize((200, 200))
-        write_clip(folder / f"{path.stem}.mp4", [sway(portrait, frame) for frame in range(FRAMES)], rng)
-    write_clip(folder / "wall.mp4", [np.full((200, 200, 3), 128, np.uint8)] * FRAMES, rng)
-    return folder
-
-
-def sway(portrait, frame):
-    shift = 4 * np.sin(frame / 9)
-    return np.asarray(portrait.transform(portrait.size, PIL.Image.AFFINE, (1, 0, shift, 0, 1, 0)))
-
-
-def write_clip(path, frames, rng):
-    with VideoWriter(path, (200, 200), 25, 16_000, label=False) as writer:
-        writer.write(np.stack(frames))
-        writer.write_speech(rng.normal(0, 0.1, len(frames) * 640).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture(scope="module")
-def common(dataset, runs):
-    pairs = {"dataset": dataset, "store": runs / "store", "size": 64, "holdout": 3, "workers": 0}
-    return settings(**pairs)
-
-
-def settings(**pairs):
-    return [argument for key, value in pairs.items() for argument in ("--set", f"{key}={value}")]
-
-
-TRAINING = {"batch_size": 2, "compile": "false", "mixed_precision": "no", "log_steps": 1, "warmup_steps": 1}
-
-
-@pytest.fixture(scope="module")
-def initial(common, runs):
-    network = {
-        "latent_channels": 16,
-        "windows": 8,
-        "width": 32,
-        "heads": 2,
-        "layers": 1,
-        "ffn_dim": 32,
-        "audio_hidden_dim": 16,
-    }
-    config = ROOT / "train/configs/tiny/autoencoder.yaml"
-    autoencoder.main(["--config", str(config), *common, *settings(output=runs / "autoencoder", **network)])
-    return runs / "autoencoder"
-
-
-@pytest.fixture(scope="module")
-def trained(common, runs, initial):
-    config = ROOT / "train/configs/tiny/teacher.yaml"
-    arguments = [
-        "--config",
-        str(config),
-        *common,
-        *settings(init=initial, output=runs / "teacher", max_steps=3, **TRAINING),
-    ]
+def trained(data, runs, initial):
+    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3)
     teacher.main(arguments)
     return runs / "teacher", arguments
 
 
 @pytest.fixture(scope="module")
-def painted(common, runs, trained):
-    config = ROOT / "train/configs/tiny/painter.yaml"
-    arguments = [
-        "--config",
-        str(config),
-        *common,
-        *settings(init=trained[0] / "pipeline", output=runs / "painter", max_steps=3, **TRAINING),
-    ]
+def painted(data, runs, trained):
+    arguments = command("painter", **data, init=trained[0] / "pipeline", output=runs / "painter", max_steps=3)
     painter.main(arguments)
     return runs / "painter", arguments
 
 
 @pytest.fixture(scope="module")
-def distilled(common, runs, painted):
-    config = ROOT / "train/configs/tiny/akd.yaml"
-    arguments = [
-        "--config",
-        str(config),
-        *common,
-        *settings(teacher=painted[0] / "pipeline", output=runs / "akd", max_steps=4, **TRAINING),
-    ]
+def distilled(data, runs, painted):
+    arguments = command("akd", **data, teacher=painted[0] / "pipeline", output=runs / "akd", max_steps=4)
     akd.main(arguments)
     return runs / "akd", arguments
 
@@ -150,7 +69,7 @@ def test_the_teacher_learns_and_is_saved(trained, initial):
 
 def test_training_goes_on_where_it_stopped(trained):
     folder, arguments = trained
-    teacher.main([*arguments, *settings(max_steps=5)])
+    teacher.main([*arguments, "--set", "max_steps=5"])
     assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == 5
 
@@ -159,20 +78,19 @@ def test_a_kill_between_two_renames_loses_nothing(trained):
     folder, arguments = trained
     (folder / "state").rename(folder / "state.old")
     before = len(logged(folder))
-    teacher.main([*arguments, *settings(max_steps=before)])
+    teacher.main([*arguments, "--set", f"max_steps={before}"])
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == before == len(logged(folder))
 
 
 @pytest.mark.parametrize("stage", [teacher, painter, akd])
-def test_an_interruption_changes_nothing(stage, common, initial, runs):
+def test_an_interruption_changes_nothing(stage, data, initial, runs):
     """Resumed training gives the losses of uninterrupted training, data, noise and rollouts included."""
-    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, **TRAINING}
-    config = ROOT / f"train/configs/tiny/{stage.__name__.split('.')[1]}.yaml"
+    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6}
     losses = []
     for name, stops in (("whole", [6]), ("parts", [2, 6])):
         folder = runs / f"{stage.__name__}-{name}"
         for stop in stops:
-            run_until(stage, stop, ["--config", str(config), *common, *settings(output=folder, **source)])
+            run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
         losses.append([{key: row[key] for key in row if key != "minutes"} for row in logged(folder)])
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
@@ -204,7 +122,7 @@ def test_only_the_painter_is_trained_on_its_own(painted, trained):
 
 def test_painting_goes_on_where_it_stopped(painted):
     folder, arguments = painted
-    painter.main([*arguments, *settings(max_steps=4)])
+    painter.main([*arguments, "--set", "max_steps=4"])
     assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4]
 
 
@@ -228,7 +146,7 @@ def test_distillation_reports_what_matters(distilled):
 
 def test_distillation_goes_on_where_it_stopped(distilled):
     folder, arguments = distilled
-    akd.main([*arguments, *settings(max_steps=5)])
+    akd.main([*arguments, "--set", "max_steps=5"])
     assert [row["step"] for row in logged(folder)] == [1, 2, 3, 4, 5]
 
 
@@ -254,12 +172,13 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
 @pytest.mark.parametrize("script", ["autoencoder", "teacher", "painter", "akd"])
 def test_scripts_run_from_the_root_of_the_repository(script):
     """As the README has it; `accelerate launch` runs a script the same way."""
-    command = [sys.executable, f"train/{script}.py", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = [sys.executable, f"train/{script}.py", "--help"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--config" in done.stdout
 
 
-def test_an_unknown_setting_is_named(common):
+def test_an_unknown_setting_is_named(data, capsys):
     with pytest.raises(SystemExit):
-        teacher.main([*common, *settings(init="x", output="y", learning_rat=1)])
+        teacher.main(command("teacher", **data, init="x", output="y", learning_rat=1))
+    assert "unknown key 'learning_rat'; did you mean 'learning_rate'?" in capsys.readouterr().err
