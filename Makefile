@@ -1,6 +1,7 @@
 # Needs make and Python 3.11 or newer; everything else is set up in .venv by the first run.
 #   make demo      the page on the embedded checkpoint, at http://127.0.0.1:7860
 #   make test      the tests (ARGS="-k name" chooses some)
+#   make train-smoke   all stages of training, tiny, on two processes
 #   make lint      what continuous integration checks;  make format  puts it right
 
 SHELL := /bin/bash
@@ -15,13 +16,16 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 apt_install = $(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null
 
-.PHONY: demo test lint format clean
+.PHONY: demo test train-smoke lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/python -m pytest $(ARGS)
+
+train-smoke: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m smoke tests/train/test_smoke.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

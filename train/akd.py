@@ -51,7 +51,8 @@ class AKDSettings(DataSettings, RunSettings):
     student_learning_rate, critic_learning_rate: of AdamW with β = (0, 0.999).
     student_every: the student is updated every n-th iteration, the critic in each.
     guidance_scale: audio guidance of the teacher, standard form.
-    regression_weight: λ_reg at σ = 0; it falls with the exit step's σ as (1 − σ).
+    regression_weight, noise_regression_weight: λ_reg where the exit step starts at σ = 0 and at σ = 1, linear between.
+        Out of pure noise the anchor pulls to the mean: 0 there, unless a single step has no other hold.
     mouth_weight: how much more the mouth counts in the losses.
     max_chunks, warm_start, jitter: see `train.rollout.RolloutPool`.
     teacher_continuity, student_continuity: which κ each sees; "real" and "generated" is AKD.
@@ -65,6 +66,7 @@ class AKDSettings(DataSettings, RunSettings):
     student_every: int = 3
     guidance_scale: float = 2.0
     regression_weight: float = 0.25
+    noise_regression_weight: float = 0.0
     mouth_weight: float = 5.0
     max_chunks: int = 24
     warm_start: float = 0.25
@@ -196,7 +198,8 @@ def main(argv: list[str] | None = None) -> None:
                 gradient = score_gradient(roles, batch, sample.detach(), shift, settings)
             matching = matching_loss(sample, gradient, weights)
             anchor = regression_loss(sample, batch.window.latents, weights)
-            accelerator.backward(matching + settings.regression_weight * (1 - sigma_exit) * anchor)
+            hold = (1 - sigma_exit) * settings.regression_weight + sigma_exit * settings.noise_regression_weight
+            accelerator.backward(matching + hold * anchor)
             norm = _update(accelerator, student, student_optimizer, run, settings.student_learning_rate, settings)
             run.average()
             figures = {

@@ -7,9 +7,11 @@ that of the main branch.
 
 import logging
 import os
+import queue
 import shutil
+import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -36,8 +38,10 @@ class HubPusher:
 
     def __init__(self, repo_id: str, branch: str, private: bool) -> None:
         self.repo_id, self.branch = repo_id, branch
-        self._api, self._pending = HfApi(), []
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="hub")
+        self._api, self._pending, self._queue = HfApi(), [], queue.Queue()
+        # A daemon: where training breaks off, the process ends instead of trying again for a quarter of an hour.
+        self._worker = threading.Thread(target=self._work, name="hub", daemon=True)
+        self._worker.start()
         try:
             self._api.create_repo(repo_id, private=private, exist_ok=True)
             self._api.create_branch(repo_id, branch=branch, exist_ok=True)
@@ -64,13 +68,20 @@ class HubPusher:
             Whether it succeeded, in the end. The files stay where they are in any case.
         """
         copy = _frozen_copy(folders)
-        push = self._worker.submit(self._upload, copy, message, branch or self.branch)
+        push = Future()
+        self._queue.put((push, copy, message, branch or self.branch))
         self._pending.append(push)
         return push
 
     def finish(self) -> None:
         """Waits for what is under way."""
-        self._worker.shutdown(wait=True)
+        self._queue.put(None)
+        self._worker.join()
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            push, *arguments = task
+            push.set_result(self._upload(*arguments))
 
     def _upload(self, folder: Path, message: str, branch: str) -> bool:
         try:

@@ -158,6 +158,7 @@ class Run:
 
     def end(self) -> None:
         """Saves what there is, makes a sample of it, pushes it, and ends the run."""
+        complete = self.progress >= 1
         self.save()
         self._restore_handlers()
         if self._accelerator.is_main_process:
@@ -165,7 +166,7 @@ class Run:
                 self._write_sample()
             if self._pusher is not None:
                 self._push()
-                if self.progress >= 1:
+                if complete:
                     self._pusher.push(self._shown, f"The pipeline after {self.step} steps", branch="main")
                 self._pusher.finish()
         self._accelerator.end_training()
