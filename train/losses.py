@@ -56,17 +56,22 @@ def flow_loss(flow: Tensor, target: Tensor, sample_weight: Tensor, latent_weight
 
 
 def displacement_loss(
-    displacement: Tensor, target: Tensor, cell_weight: Tensor | float = 1.0, velocity_weight: float = 4.0
+    displacement: Tensor,
+    target: Tensor,
+    cell_weight: Tensor | float = 1.0,
+    velocity_weights: tuple[float, float] = (8, 4),
 ) -> Tensor:
-    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their change over two frames.
+    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their changes over one and over two frames.
 
-    Linear for large errors, where optical flow may have gone astray. The change counts apart as lips move little and
-    fast, the head much and slowly: without it the head's share hides the lips'.
+    Linear for large errors, where optical flow may have gone astray. The changes count apart as lips move little and
+    fast, the head much and slowly: without them the head's share hides the lips'. Changes since κ's last frame, where
+    prediction and truth start from the same place, are among them: without those, windows start with a jump.
     """
-    position = F.huber_loss(displacement, target, reduction="none")
-    change, wanted = (field[:, :, 2:] - field[:, :, :-2] for field in (displacement, target))
-    velocity = F.huber_loss(change, wanted, reduction="none")
-    return (position * cell_weight).mean() + velocity_weight * (velocity * cell_weight).mean()
+    error = F.pad((displacement - target).float(), (0, 0, 0, 0, 1, 0))
+    loss = _huber(error[:, :, 1:], cell_weight)
+    for frames, weight in enumerate(velocity_weights, start=1):
+        loss = loss + weight * _huber(error[:, :, frames:] - error[:, :, :-frames], cell_weight)
+    return loss
 
 
 def painting_loss(painted: Tensor, real: Tensor, weights: Tensor | float = 1.0, knee: float = 0.1) -> Tensor:
@@ -92,6 +97,10 @@ def matching_loss(sample: Tensor, gradient: Tensor, latent_weight: Tensor | floa
 def regression_loss(sample: Tensor, truth: Tensor, latent_weight: Tensor | float = 1.0) -> Tensor:
     """L_reg = MSE(x̂, x_gt), the regression anchor."""
     return (F.mse_loss(sample, truth, reduction="none") * latent_weight).mean()
+
+
+def _huber(error: Tensor, weight: Tensor | float) -> Tensor:
+    return (F.huber_loss(error, torch.zeros_like(error), reduction="none") * weight).mean()
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:

@@ -21,8 +21,10 @@ STRUCTURE_WINDOW = 5
 STRUCTURE_FLOOR = 1e-2
 """Added to the structure tensor of colours in [-1, 1]: where there is nothing to see, nothing moves."""
 COORDINATE_OCTAVES = 4
-FADE = 0.75
+FADE = 0.9
 """What the displaced and painted portrait misses of κ's last frame is kept at this share from frame to frame."""
+EASE = 0.5
+"""A new frame still holds on to where κ has left the face at this share, the next at its square, and so on."""
 
 
 def warp(image: Tensor, displacement: Tensor) -> Tensor:
@@ -256,7 +258,8 @@ class MotionPrior(nn.Module):
         cells = cells.unflatten(-1, (2, self.frames, side, side))  # b n h w 2 r y x
         change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
         change = _smooth(_from_still(change), dim=2)[:, :, 1:]
-        return seen.start_of_cells.unsqueeze(2) + CELL * change
+        eased = 1 - _decay(EASE, change.shape[2], change)
+        return seen.start_of_cells.unsqueeze(2) + CELL * eased * change
 
     def guess(self, seen: Observation, displacement: Tensor, tokens: Tensor) -> Tensor:
         """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
@@ -272,8 +275,7 @@ class MotionPrior(nn.Module):
         voice = self.painter.listen(tokens[:, self.continuity_latents - 1 :])[:, self.frames - 1 :].flatten(0, 1)
         frames = _unfold(self.painter(warp(_repeat(seen.portrait, count), _fold(field)), voice), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
-        share = FADE ** torch.arange(1, count, device=frames.device, dtype=frames.dtype).view(-1, 1, 1)
-        return self.project(frames[:, :, 1:] + share * missing)
+        return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 
     def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
         """The flow (B, C, T, h, w), zero for κ, given x̂ of the new latents and the network's unit-scale residual."""
@@ -314,6 +316,11 @@ class MotionPrior(nn.Module):
 def _from_still(change: Tensor) -> Tensor:
     """(B, C, F, h, w) with κ's last frame before it, since which nothing has changed."""
     return F.pad(change, (0, 0, 0, 0, 1, 0))
+
+
+def _decay(share: float, frames: int, like: Tensor) -> Tensor:
+    """share¹, share², ... for so many frames, (F, 1, 1)."""
+    return (share ** torch.arange(1, frames + 1, device=like.device, dtype=like.dtype)).view(-1, 1, 1)
 
 
 def _box(x: Tensor, size: int) -> Tensor:

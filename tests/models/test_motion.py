@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from asymtalker.models.motion import (
+    EASE,
     FADE,
     MotionPrior,
     Observation,
@@ -115,13 +116,14 @@ def test_what_displacement_misses_of_the_past_fades_out():
 
 
 def test_displacement_sets_out_from_where_it_is():
-    """The first frame goes at most three quarters of the way of those after it: nothing moves at once."""
+    """The first frame goes a smaller part of the way than those after it: nothing moves at once."""
     prior = MotionPrior(8, 3, 1, channels=8, temporal_ratio=4, spatial_ratio=16, audio_tokens=2)
     with torch.no_grad():
         prior.displacement_out.bias.fill_(1.0)
     start = Observation(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), torch.zeros(1, 2, 32, 32))
     displacement = prior.displace(torch.zeros(1, 3 * 4, 8), start, [3, 2, 2])
-    torch.testing.assert_close(displacement[0, 0, :, 0, 0], torch.tensor([3.0, *[4.0] * 7]))
+    eased = torch.tensor([0.75, *[1.0] * 7]) * (1 - EASE ** torch.arange(1.0, 9.0))
+    torch.testing.assert_close(displacement[0, 0, :, 0, 0], 4 * eased)
 
 
 def test_evidence_shows_where_a_frame_has_gone():
@@ -147,6 +149,7 @@ def test_displacements_are_laid_out_as_pixels():
     displacement = prior.displace(hidden, still, [3, 2, 2])
     moved = torch.zeros(1, 2, 8, 8, 8)
     moved[:, 0, 3:, :4, 4:] = 8 * 0.5 * 4 * torch.tensor([0.25, 0.75, 1, 1, 1]).view(-1, 1, 1)  # frames are averaged
+    moved *= (1 - EASE ** torch.arange(1.0, 9.0)).view(-1, 1, 1)
     torch.testing.assert_close(displacement, moved)
 
 

@@ -92,14 +92,25 @@ def test_weights_scale_their_own_part_of_the_loss(tensors):
     torch.testing.assert_close(regression_loss(flow, target, latent), first)
 
 
-def test_displacement_loss_is_huber_of_place_and_change():
-    """½·e² within a pixel and |e| − ½ beyond, for the error and, four times over, for its change over two frames."""
+def huber(error):
+    return 0.5 * error**2 if error <= 1 else error - 0.5
+
+
+@pytest.mark.parametrize(
+    ("errors", "one", "two"),
+    [
+        ((0.5, 0.5, 0.5), (0.5, 0, 0), (0.5, 0)),  # a jump at the start that stays
+        ((4.0, 4.0, 4.0), (4.0, 0, 0), (4.0, 0)),
+        ((0.0, 0.0, 0.5), (0, 0, 0.5), (0, 0.5)),
+    ],
+)
+def test_displacement_loss_is_huber_of_place_and_of_changes_since_the_past(errors, one, two):
+    """½·e² within a pixel and |e| − ½ beyond, for the error and for its changes over one frame and over two."""
     target = torch.zeros(1, 2, 3, 1, 1)
-    steady = torch.full_like(target, 0.5)
-    assert displacement_loss(steady, target).item() == pytest.approx(0.5 * 0.25)
-    assert displacement_loss(8 * steady, target).item() == pytest.approx(3.5)
-    moving = torch.tensor([0.0, 0.0, 0.5]).view(1, 1, 3, 1, 1).expand_as(target)
-    assert displacement_loss(moving, target).item() == pytest.approx(0.5 * 0.25 / 3 + 4 * 0.5 * 0.25)
+    wrong = torch.tensor(errors).view(1, 1, 3, 1, 1).expand_as(target)
+    place, over_one, over_two = (sum(map(huber, part)) / len(part) for part in (errors, one, two))
+    loss = displacement_loss(wrong, target, velocity_weights=(8, 4))
+    assert loss.item() == pytest.approx(place + 8 * over_one + 4 * over_two)
 
 
 def test_displacement_loss_counts_cells_by_weight():
