@@ -7,27 +7,28 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, set_seed
+from accelerate.utils import broadcast, send_to_device, set_seed
 from diffusers import ModelMixin
 from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
+from train.clips import Clip
 from train.config import RunSettings
-from train.data import Clip
 from train.hub import STATE, HubPusher, fetch_state
 from train.report import write_card, write_sample
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Batch = TypeVar("Batch")
 
 FINAL_RATE = 0.02
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -72,13 +73,14 @@ class Run:
         self._ema = EMAModel(trained.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
         self._output = Path(settings.output)
         self._earlier_seconds = 0.0
-        self._begin = self._saved = time.monotonic()
+        self._begin = self._saved = self._logged = time.monotonic()
+        self._waited = 0.0
         self._sums: dict[str, list[float]] = {}
         self._told_to_end = False
         self._handlers: dict[int, Any] = {}
         self._pusher = None
         if settings.hub_model_id and accelerator.is_main_process:
-            self._pusher = _explained(HubPusher, settings.hub_model_id, self._branch, settings.hub_private)
+            self._pusher = explained(HubPusher, settings.hub_model_id, self._branch, settings.hub_private)
 
     @property
     def seconds(self) -> float:
@@ -101,9 +103,25 @@ class Run:
         told = torch.tensor(float(self._told_to_end), device=self._accelerator.device)
         return self.progress >= 1 or self._accelerator.reduce(told, reduction="sum").item() > 0
 
-    def average(self) -> None:
-        """Takes the weights of this step into the average."""
-        self._ema.step(self._trained.parameters())
+    def passes(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Batches on the device until the run is over; the time that is waited for them is counted."""
+        batches = iter(batches)
+        while not (self._accelerator.sync_gradients and self.finished):  # never in the middle of a step
+            begin = time.monotonic()
+            batch = next(batches)
+            self._waited += time.monotonic() - begin
+            yield send_to_device(batch, self._accelerator.device, non_blocking=True)
+
+    def complete_step(self, averages: bool = True) -> None:
+        """Counts a step once all its passes are made: averages the weights if they changed, logs, saves."""
+        if not self._accelerator.sync_gradients:
+            return
+        if averages:
+            self._ema.step(self._trained.parameters())
+        self.step += 1
+        if self.step % self._settings.log_steps == 0:
+            self._write_log()
+        self._keep()
 
     def learning_rate(self, base: float) -> float:
         """Linear warm-up, then a cosine down to a fiftieth."""
@@ -111,22 +129,13 @@ class Run:
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
         return base * warmup * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
-    def log(self, **values: float | Tensor) -> None:
-        """Collects figures of a step; their means are logged every `log_steps` steps."""
+    def log(self, **values: float | Tensor | None) -> None:
+        """Collects figures of a pass; their means are logged every `log_steps` steps."""
         for name, value in values.items():
-            self._sums.setdefault(name, []).append(float(value))
-        if self.step % self._settings.log_steps:
-            return
-        means = {name: sum(figures) / len(figures) for name, figures in self._sums.items()}
-        self._sums.clear()
-        self._accelerator.log(means, step=self.step)
-        if self._accelerator.is_main_process:
-            line = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-            logger.info("step %d  %.1f min  %s", self.step, self.seconds / 60, line)
-            with open(self._output / "log.jsonl", "a") as file:
-                file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
+            if value is not None:
+                self._sums.setdefault(name, []).append(float(value))
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """Saves, makes a sample and pushes, where it is time to; alike on all processes."""
         settings = self._settings
         samples = bool(settings.sample_steps) and self.step % settings.sample_steps == 0
@@ -143,6 +152,7 @@ class Run:
 
     def save(self) -> None:
         """Saves the state to resume from, and the averaged weights as a pipeline folder."""
+        begin = time.monotonic()
         fresh = self._output / "state.new"
         self._accelerator.save_state(str(fresh))
         if self._own is not None:
@@ -154,6 +164,7 @@ class Run:
             _replace_folder(fresh, self._output / "state")
             save_averaged(self._pipeline, self._ema, self._output / "pipeline", self._trained)
         self._accelerator.wait_for_everyone()
+        self._logged += time.monotonic() - begin  # is not counted as training
         self._saved = time.monotonic()
 
     def end(self) -> None:
@@ -178,14 +189,14 @@ class Run:
         if self._accelerator.is_main_process:
             _restore_folder(state)
             if self._settings.resume_from == "hub":
-                _explained(fetch_state, self._settings.hub_model_id, self._branch, state)
+                explained(fetch_state, self._settings.hub_model_id, self._branch, state)
         self._accelerator.wait_for_everyone()
         if not (state / "run.json").exists():
             return
         self._accelerator.load_state(str(state))
         saved = json.loads((state / "run.json").read_text())
         self.step, self._earlier_seconds = saved["step"], saved["seconds"]
-        self._begin = time.monotonic()
+        self._begin = self._logged = time.monotonic()
         place = {"map_location": self._accelerator.device, "weights_only": True}
         self._ema.load_state_dict(torch.load(state / "ema.pt", **place))
         if self._own is not None:
@@ -200,6 +211,21 @@ class Run:
     def _shown(self) -> dict[str, Path]:
         folders = {"": self._output / "pipeline", ".": self._output / "README.md", "samples": self._output / "samples"}
         return {place: folder for place, folder in folders.items() if folder.exists()}
+
+    def _write_log(self) -> None:
+        means = {name: sum(figures) / len(figures) for name, figures in self._sums.items()}
+        elapsed, steps = time.monotonic() - self._logged, self._settings.log_steps
+        # Of the loop without saving; `waiting` is the share of it in which there was no batch yet.
+        means["samples_per_second"] = steps * self._settings.batch_size / elapsed
+        means["waiting"] = self._waited / elapsed
+        self._sums.clear()
+        self._accelerator.log(means, step=self.step)
+        if self._accelerator.is_main_process:
+            line = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+            logger.info("step %d  %.1f min  %s", self.step, self.seconds / 60, line)
+            with open(self._output / "log.jsonl", "a") as file:
+                file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
+        self._logged, self._waited = time.monotonic(), 0.0
 
     def _write_sample(self) -> None:
         target = self._output / "samples" / f"step-{self.step:07d}.mp4"
@@ -233,7 +259,13 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     precision = settings.mixed_precision or "no"  # YAML reads a bare no as false
-    accelerator = Accelerator(mixed_precision=precision, log_with=settings.tracker, project_dir=settings.output)
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=settings.accumulation,
+        log_with=settings.tracker,
+        project_dir=settings.output,
+    )
+    explained(settings.samples, accelerator.num_processes)
     if settings.tracker:
         accelerator.init_trackers("asymtalker")
     set_seed(seed, device_specific=True)
@@ -271,12 +303,30 @@ def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, tra
     _replace_folder(beside, folder)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def update(
+    accelerator: Accelerator,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    max_grad_norm: float,
+) -> Tensor | None:
+    """One optimiser step, left out where the gradient is not finite.
+
+    Returns:
+        The gradient's norm before clipping; None in a pass that only adds to the gradient.
+    """
+    if not accelerator.sync_gradients:
+        return None
+    norm = accelerator.clip_grad_norm_(network.parameters(), max_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = rate
+    if norm.isfinite() or accelerator.scaler is not None:  # fp16's scaler leaves it out itself, and has to know
+        optimizer.step()
+    optimizer.zero_grad()
+    return norm
 
 
-def _explained(action: Callable[..., Result], *args: Any) -> Result:
+def explained(action: Callable[..., Result], *args: Any) -> Result:
     """Ends with the reason, not with a traceback, where the user has to do something."""
     try:
         return action(*args)

@@ -16,6 +16,9 @@ from tests.train.tiny_stage import ROOT, command
 from train import akd, export, painter, teacher
 from train.loop import Run
 
+TIMES = ("minutes", "samples_per_second", "waiting")
+"""What is logged of the machine, and differs from run to run."""
+
 
 @pytest.fixture(scope="module")
 def trained(data, runs, initial):
@@ -91,22 +94,59 @@ def test_an_interruption_changes_nothing(stage, data, initial, runs):
         folder = runs / f"{stage.__name__}-{name}"
         for stop in stops:
             run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
-        losses.append([{key: row[key] for key in row if key != "minutes"} for row in logged(folder)])
+        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
 
+@pytest.mark.parametrize("stage", [teacher, akd])
+def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs):
+    """As above, with few clips open at a time, so that the stream goes on, and into its second epoch."""
+    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, "max_chunks": 1}
+    source |= {"streaming": "true", "open_clips": 2, "passes": 0.3, "holdout": 0}
+    source.pop("max_chunks" if stage is teacher else "passes")
+    losses = []
+    for name, stops in (("whole", [6]), ("parts", [2, 6])):
+        folder = runs / f"{stage.__name__}-streamed-{name}"
+        for stop in stops:
+            run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
+        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
+    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+
+
+def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, runs):
+    """The painter draws nothing but frames, and with all of them drawn the batch is all that counts."""
+    losses = []
+    for passes in (1, 2):
+        folder = runs / f"accumulation-{passes}"
+        every = {"frames": 16, "max_steps": 3, "accumulation": passes}
+        painter.main(command("painter", **data, init=initial, output=folder, **every))
+        losses.append([row["loss"] for row in logged(folder)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(data, initial, runs):
+    with pytest.raises(SystemExit, match="batch_size 2 cannot be divided among 1 processes with 3 passes"):
+        teacher.main(command("teacher", **data, init=initial, output=runs / "never", accumulation=3))
+
+
+def test_an_unknown_dataset_is_named_before_any_training(initial, runs):
+    missing = {"dataset": runs / "nothing", "store": runs / "store"}
+    with pytest.raises(SystemExit, match=r"Cannot read the split 'train' of .*nothing"):
+        teacher.main(command("teacher", **missing, init=initial, output=runs / "never"))
+
+
 def run_until(stage, step, arguments):
     """Runs a stage and sends it the signal of an ending machine in a step."""
-    record = Run.log
+    complete_step = Run.complete_step
 
-    def log(run, **values):
-        record(run, **values)
-        if run.step == step:
+    def complete(run, **options):
+        if run.step == step - 1:
             signal.raise_signal(signal.SIGTERM)
+        complete_step(run, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "log", log)
+        patch.setattr(Run, "complete_step", complete)
         stage.main(arguments)
 
 
