@@ -5,7 +5,6 @@ metadata, of Parquet files or of WebDataset archives. A small one is decoded and
 large one is streamed, each process its own part, and a few clips at a time are held in memory.
 """
 
-import copy
 import hashlib
 import itertools
 import json
@@ -271,7 +270,7 @@ class StreamedClips:
     def _epoch(self, epoch: int) -> datasets.IterableDataset:
         """This process's rows of an epoch. The buffer is of one row: it shuffles the shards, and its state is whole."""
         rng = np.random.default_rng((self._settings.seed, epoch))
-        rows = copy.deepcopy(self._rows).shuffle(generator=rng, buffer_size=1, max_buffer_input_shards=1)
+        rows = self._rows.shuffle(generator=rng, buffer_size=1, max_buffer_input_shards=1)
         return split_dataset_by_node(rows, self._process, self._processes)
 
     def _name(self, row: dict) -> str:

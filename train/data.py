@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -252,6 +253,7 @@ class StoredWindows:
                 self._settings.samples(processes),
                 sampler=itertools.count(first, processes),
                 num_workers=self._settings.workers,
+                worker_init_fn=_leave_signals_to_parent,
                 pin_memory=torch.cuda.is_available(),
                 # of the workers' seeds, which nobody uses: the noise of training stays as it is
                 generator=torch.Generator(),
@@ -264,6 +266,12 @@ class StoredWindows:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to do, see `state_dict`."""
+
+
+def _leave_signals_to_parent(_: int) -> None:
+    """Whoever ends a job signals all of its processes; without its workers the run could not end cleanly."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class StreamedWindows:

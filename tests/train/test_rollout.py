@@ -174,7 +174,7 @@ def test_streams_are_as_deep_as_allowed(clips, pipeline):
 
 def test_a_clip_without_a_chunk_is_refused(clips, pipeline):
     short = Clip("short", clips[0].frames[:16], clips[0].speech, (0, 0, SIZE), (16, 16, 32, 32))
-    with pytest.raises(ValueError, match="longer than a chunk of 16"):
+    with pytest.raises(ValueError, match="shorter than 17 frames"):
         new_pool([short], pipeline)
 
 
