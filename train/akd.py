@@ -22,12 +22,11 @@ from accelerate.utils import broadcast
 from diffusers import FlowMatchLCMScheduler
 from torch import Tensor
 
-from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.sampling import denoise_chunk, predict_flow, set_steps
 from train.clips import open_clips
 from train.config import DataSettings, RunSettings, parse_settings
-from train.loop import Run, explained, prepare_transformer, start, update
+from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import (
     add_noise,
     draw_matching_sigma,
@@ -143,7 +142,7 @@ def critic_loss(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(AKDSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.teacher)
+    pipeline = open_pipeline(settings.teacher, settings.size)
     scheduler = FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift)
     set_steps(scheduler, settings.steps, accelerator.device)
     pipeline.register_modules(scheduler=scheduler)
@@ -161,9 +160,9 @@ def main(argv: list[str] | None = None) -> None:
             (critic.train(), settings.critic_learning_rate),
         )
     ]
-    student, critic, student_optimizer, critic_optimizer = accelerator.prepare(
-        pipeline.transformer, critic, *optimizers
-    )
+    # One after the other: sharding takes one network with its optimiser at a time.
+    student, student_optimizer = accelerator.prepare(pipeline.transformer, optimizers[0])
+    critic, critic_optimizer = accelerator.prepare(critic, optimizers[1])
     roles = Roles(student, teacher, critic)
     seed, processes = (settings.seed, accelerator.process_index), accelerator.num_processes
     frames = pipeline.layout.new_frames + 1

@@ -58,6 +58,7 @@ class RunSettings:
         max_grad_norm: gradient clipping.
         mixed_precision: "no", "bf16" or "fp16".
         compile: torch.compile the transformer's blocks.
+        gradient_checkpointing: recompute activations in the backward pass, which saves most of their memory.
         save_minutes: minutes between saves.
         log_steps: steps between log lines.
         sample_steps: steps between sample videos of a held-out clip, in `samples/`; 0 for none.
@@ -79,6 +80,7 @@ class RunSettings:
     max_grad_norm: float = 1.0
     mixed_precision: str = "bf16"
     compile: bool = False
+    gradient_checkpointing: bool = False
     save_minutes: float = 5.0
     log_steps: int = 20
     sample_steps: int = 1000

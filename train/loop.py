@@ -13,12 +13,14 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast, send_to_device, set_seed
 from diffusers import ModelMixin
 from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.training_utils import EMAModel
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 from asymtalker import AsymTalkerPipeline
 from train.clips import Clip
@@ -157,12 +159,14 @@ class Run:
         self._accelerator.save_state(str(fresh))
         if self._own is not None:
             torch.save(self._own.state_dict(), fresh / self._own_file)
+        if self._accelerator.is_main_process or self._sharded:
+            torch.save(local_average(self._ema), fresh / self._average_file)
+        weights = averaged_weights(self._pipeline.transformer, self._trained, self._ema)
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             (fresh / "run.json").write_text(json.dumps({"step": self.step, "seconds": self.seconds}))
-            torch.save(self._ema.state_dict(), fresh / "ema.pt")
             _replace_folder(fresh, self._output / "state")
-            save_averaged(self._pipeline, self._ema, self._output / "pipeline", self._trained)
+            save_pipeline(self._pipeline, weights, self._output / "pipeline")
         self._accelerator.wait_for_everyone()
         self._logged += time.monotonic() - begin  # is not counted as training
         self._saved = time.monotonic()
@@ -193,12 +197,17 @@ class Run:
         self._accelerator.wait_for_everyone()
         if not (state / "run.json").exists():
             return
-        self._accelerator.load_state(str(state))
+        try:
+            self._accelerator.load_state(str(state))
+        except (RuntimeError, ValueError) as error:
+            raise SystemExit(
+                f"{state} is not of these networks: {error}\nName another output, or give the settings of that run."
+            ) from error
         saved = json.loads((state / "run.json").read_text())
         self.step, self._earlier_seconds = saved["step"], saved["seconds"]
         self._begin = self._logged = time.monotonic()
         place = {"map_location": self._accelerator.device, "weights_only": True}
-        self._ema.load_state_dict(torch.load(state / "ema.pt", **place))
+        load_local_average(self._ema, torch.load(state / self._average_file, **place))
         if self._own is not None:
             self._own.load_state_dict(torch.load(state / self._own_file, **place))
         logger.info("resumed at step %d, after %.1f min", self.step, self._earlier_seconds / 60)
@@ -241,6 +250,14 @@ class Run:
         self._pusher.push(self._shown | {STATE: self._output / "state"}, f"Step {self.step}")
 
     @property
+    def _sharded(self) -> bool:
+        return self._accelerator.distributed_type is DistributedType.FSDP
+
+    @property
+    def _average_file(self) -> str:
+        return f"average_{self._accelerator.process_index}.pt" if self._sharded else "average.pt"
+
+    @property
     def _own_file(self) -> str:
         return f"process_{self._accelerator.process_index}.pt"
 
@@ -273,6 +290,25 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     return accelerator
 
 
+def open_pipeline(source: str, size: int) -> AsymTalkerPipeline:
+    """Loads the pipeline that a stage starts from, a folder or a Hub id, for frames of so many pixels a side.
+
+    Raises:
+        SystemExit: there is none, or it is of another architecture or frame size; says what to do.
+    """
+    try:
+        pipeline = AsymTalkerPipeline.from_pretrained(source)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise SystemExit(
+            f"{source} is not a checkpoint to start from: {error}\nGive the `pipeline` folder of an earlier stage, or "
+            "the Hub id of a checkpoint of AsymTalker."
+        ) from error
+    if pipeline.frame_size != (size, size):
+        made = " × ".join(map(str, pipeline.frame_size))
+        raise SystemExit(f"{source} makes frames of {made} pixels, and size is {size}: they have to be the same.")
+    return pipeline
+
+
 def keep_freed_memory() -> None:
     """Tells glibc to keep large blocks when they are freed: fetching them anew costs more than a CPU's arithmetic."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -287,20 +323,56 @@ def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: 
     if device.type == "cpu":
         for block in transformer.blocks:
             block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH
+    if settings.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
     if settings.compile:
         transformer.compile_repeated_blocks()
     return transformer
 
 
-def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, trained: torch.nn.Module) -> None:
-    """Writes the pipeline with averaged weights of `trained`, beside and then renamed."""
+def averaged_weights(transformer: ModelMixin, trained: torch.nn.Module, ema: EMAModel) -> dict[str, Tensor]:
+    """The transformer's weights with those of `trained`, a part of it or all, averaged; whole where they are sharded.
+
+    All processes have to call it.
+    """
     parameters = list(trained.parameters())
     ema.store(parameters)
     ema.copy_to(parameters)
-    beside = folder.with_name(folder.name + ".new")
-    pipeline.save_pretrained(beside)
+    state = get_model_state_dict(transformer, options=StateDictOptions(full_state_dict=True))
+    state = {name: weights.detach().to("cpu", copy=True) for name, weights in state.items()}
     ema.restore(parameters)
+    return state
+
+
+def save_pipeline(pipeline: AsymTalkerPipeline, weights: dict[str, Tensor], folder: Path) -> None:
+    """Writes the pipeline with these weights of its transformer, beside and then renamed."""
+    trained = pipeline.transformer
+    whole = type(trained).from_config(trained.config)
+    whole.load_state_dict(weights)
+    beside = folder.with_name(folder.name + ".new")
+    pipeline.register_modules(transformer=whole)
+    try:
+        pipeline.save_pretrained(beside)
+    finally:
+        pipeline.register_modules(transformer=trained)
     _replace_folder(beside, folder)
+
+
+def local_average(ema: EMAModel) -> dict[str, Any]:
+    """The state of averaged weights as this process has them: of sharded ones, its own shards."""
+    state = ema.state_dict()
+    return state | {"shadow_params": [_local(weights) for weights in state["shadow_params"]]}
+
+
+def load_local_average(ema: EMAModel, state: dict[str, Any]) -> None:
+    """Takes up `local_average`."""
+    for weights, saved in zip(ema.shadow_params, state["shadow_params"], strict=True):
+        _local(weights).copy_(saved)
+    ema.load_state_dict({name: value for name, value in state.items() if name != "shadow_params"})
+
+
+def _local(weights: Tensor) -> Tensor:
+    return weights.to_local() if isinstance(weights, DTensor) else weights
 
 
 def update(

@@ -22,7 +22,7 @@ from asymtalker.conditioning import speech_windows
 from asymtalker.models.motion import measure_displacement, warp
 from train.config import parse_settings
 from train.data import WindowStageSettings, open_windows, to_unit
-from train.loop import Run, explained, start, update
+from train.loop import Run, explained, open_pipeline, start, update
 from train.losses import painting_loss
 
 
@@ -64,7 +64,7 @@ def paint_batch(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(PainterSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.init)
+    pipeline = open_pipeline(settings.init, settings.size)
     pipeline.to(accelerator.device)
     if pipeline.transformer.motion is None:
         raise SystemExit(f"The transformer of {settings.init} has no motion prior, so there is nothing to paint on.")

@@ -22,7 +22,7 @@ from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
 from train.config import parse_settings
 from train.data import WindowStageSettings, mouth_weights, open_windows, to_unit
-from train.loop import Run, explained, prepare_transformer, start, update
+from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
 
@@ -89,7 +89,7 @@ def teacher_loss(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(TeacherSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.init)
+    pipeline = open_pipeline(settings.init, settings.size)
     pipeline.register_modules(scheduler=FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config))
     for model in (pipeline.vae, pipeline.speech_encoder):
         model.to(accelerator.device)

@@ -1,6 +1,7 @@
 """The three stages of training, end to end at a tiny size, on clips made here."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
 from tests.train.tiny_stage import ROOT, command
-from train import akd, export, painter, teacher
+from train import akd, autoencoder, export, painter, teacher
 from train.loop import Run
 
 TIMES = ("minutes", "samples_per_second", "waiting")
@@ -115,7 +116,7 @@ def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs)
 
 
 def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, runs):
-    """The painter draws nothing but frames; with all of them drawn and all pixels alike, the batch is all that counts."""
+    """With all frames drawn and all pixels alike, nothing in the painter's loss is random or of all samples."""
     losses = []
     for passes in (1, 2):
         folder = runs / f"accumulation-{passes}"
@@ -128,6 +129,39 @@ def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, run
 def test_a_batch_that_cannot_be_divided_is_refused(data, initial, runs):
     with pytest.raises(SystemExit, match="batch_size 2 cannot be divided among 1 processes with 3 passes"):
         teacher.main(command("teacher", **data, init=initial, output=runs / "never", accumulation=3))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(data, initial, runs, tmp_path):
+    never = {"output": tmp_path / "never"}
+    with pytest.raises(SystemExit, match="nowhere is not a checkpoint to start from"):
+        teacher.main(command("teacher", **data, init=tmp_path / "nowhere", **never))
+    with pytest.raises(SystemExit, match="frames of 64 × 64 pixels, and size is 96"):
+        teacher.main(command("teacher", **data | {"size": 96}, init=initial, **never))
+    other = tmp_path / "other"
+    autoencoder.main(command("autoencoder", **data, output=other, width=48))
+    folder = tmp_path / "taken"
+    teacher.main(command("teacher", **data, init=initial, output=folder, max_steps=1))
+    with pytest.raises(SystemExit, match="state is not of these networks"):
+        teacher.main(command("teacher", **data, init=other, output=folder, max_steps=2))
+
+
+def test_a_signal_to_all_processes_of_a_run_ends_it_cleanly(data, initial, runs, tmp_path):
+    """As schedulers of clusters and terminals send it: to the workers that load windows too."""
+    arguments = command("teacher", **data, init=initial, output=tmp_path, max_steps=100_000, workers=1)
+    run = subprocess.Popen(
+        [sys.executable, "train/teacher.py", *arguments], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE
+    )
+    try:
+        for line in run.stderr:
+            if b"step 3 " in line:
+                os.killpg(run.pid, signal.SIGTERM)
+                break
+        rest = run.stderr.read().decode()
+        assert run.wait() == 0, rest
+    finally:
+        run.kill()
+    steps = [row["step"] for row in logged(tmp_path)]
+    assert json.loads((tmp_path / "state" / "run.json").read_text())["step"] == steps[-1] >= 3
 
 
 def test_an_unknown_dataset_is_named_before_any_training(initial, runs):
