@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 from diffusers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFETENSORS_WEIGHTS_NAME
+from httpx import HTTPError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
@@ -39,7 +40,7 @@ def fetch(source: str | Path, patterns: Sequence[str]) -> Path:
         raise ValueError(
             f"{str(source)!r} is neither a folder nor a repository on the Hub (a private one needs `hf auth login`)."
         ) from error
-    except Exception as error:  # whatever the transport raises: no network, offline mode, a server that fails
+    except (OSError, HTTPError) as error:
         raise OSError(
             f"{source} could not be downloaded ({type(error).__name__}: {error}). Try again with a network, or give "
             "a folder that holds its files."

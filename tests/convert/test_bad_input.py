@@ -1,6 +1,7 @@
 """What cannot be converted is said in one line, and leaves nothing behind."""
 
 import json
+import resource
 import shutil
 import socket
 
@@ -132,6 +133,16 @@ def test_what_is_there_is_not_overwritten(run, tmp_path):
     assert (output / "work").read_text() == "of months"
 
 
+def test_a_full_disk(run):
+    """A file may grow to 20 kB, as if there were no more room."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        assert "could not be written" in run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
 def test_an_unknown_variant(run, capsys):
     with pytest.raises(SystemExit, match="2"):
         run("--variant", "max")
@@ -154,6 +165,11 @@ def test_the_hub(hub, flashhead, wav2vec2, tmp_path, run, capsys):
     hub.gated.add("models/soul/flashhead")
     shutil.rmtree(tmp_path / "cache")
     assert "is gated" in run("--source", "soul/flashhead")
+
+
+def test_offline_mode(monkeypatch, run):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert "could not be downloaded" in run("--source", "soul/flashhead")
 
 
 def test_no_network(monkeypatch, run, tmp_path):

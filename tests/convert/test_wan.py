@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import load_file
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.__main__ import main
 from asymtalker.convert import convert_wan
-from asymtalker.convert.wan import write_original_vae
+from asymtalker.convert.files import check_weights
+from asymtalker.convert.wan import adapt_weights, write_original_vae
+from asymtalker.models import AsymTalkerTransformer3DModel
 from tests.convert.published import (
     LTX_CHANNELS,
     SIZE,
@@ -39,6 +41,15 @@ def test_it_starts_out_as_wan(pro):
     speech = torch.zeros(2, 9, 5, ours.config.speech_layers, ours.config.speech_dim)
     actual = ours(torch.cat([noisy, reference], dim=1), timestep, speech).sample
     torch.testing.assert_close(actual, wan(noisy, timestep, text).sample)
+
+
+def test_at_full_size_every_tensor_of_wan_has_its_place():
+    with torch.device("meta"):
+        wan = WanTransformer3DModel(num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=30)
+        ours = AsymTalkerTransformer3DModel()
+        weights = adapt_weights(wan.state_dict(), ours, new=[], seed=0)
+    audio = {name: tensor for name, tensor in ours.state_dict().items() if name.startswith("audio_proj.")}
+    check_weights(ours, weights | audio, "Wan 2.1")
 
 
 def test_settings(pro):
