@@ -16,6 +16,7 @@ from asymtalker.conditioning import encode_frames
 from asymtalker.convert import convert_flashhead
 from asymtalker.convert.files import check_weights, write_model
 from asymtalker.convert.flashhead import build_transformer, rename_weights
+from asymtalker.convert.parts import write_speech_encoder
 from asymtalker.models import AsymTalkerTransformer3DModel, Wav2Vec2SpeechEncoder
 from tests.convert.published import (
     FULL_LITE,
@@ -111,6 +112,18 @@ def test_speech_features_are_wav2vec2_s(converted, wav2vec2):
         layer.register_forward_hook(lambda _, __, output: expected.append(output))
     model.encoder(model.feature_projection(features.transpose(1, 2))[0])
     torch.testing.assert_close(encoder(waveform), torch.stack(expected, dim=2), atol=1e-4, rtol=1e-4)
+
+
+def test_a_speech_model_without_a_task(wav2vec2, tmp_path):
+    """Published as the bare model: the same weights without their prefix, and with what training needs."""
+    Wav2Vec2Model.from_pretrained(wav2vec2).save_pretrained(tmp_path / "bare")
+    for name, source in (("bare", tmp_path / "bare"), ("recogniser", wav2vec2)):
+        write_speech_encoder(source, tmp_path / "out" / name)
+    bare, recogniser = (
+        Wav2Vec2SpeechEncoder.from_pretrained(tmp_path / "out" / name) for name in ("bare", "recogniser")
+    )
+    for name, tensor in bare.state_dict().items():
+        torch.testing.assert_close(recogniser.state_dict()[name], tensor, rtol=0, atol=0)
 
 
 @torch.no_grad()
