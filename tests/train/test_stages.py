@@ -10,11 +10,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 from diffusers import FlowMatchLCMScheduler
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asymtalker import AsymTalkerPipeline
 from tests.train.tiny_stage import ROOT, command
 from train import akd, autoencoder, export, painter, teacher
+from train.config import build_settings
 from train.loop import Run
 
 TIMES = ("minutes", "samples_per_second", "waiting")
@@ -23,7 +26,7 @@ TIMES = ("minutes", "samples_per_second", "waiting")
 
 @pytest.fixture(scope="module")
 def trained(data, runs, initial):
-    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3)
+    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3, tracker="tensorboard")
     teacher.main(arguments)
     return runs / "teacher", arguments
 
@@ -69,6 +72,14 @@ def test_the_teacher_learns_and_is_saved(trained, initial):
     moved = after.transformer.proj_out.weight - before.transformer.proj_out.weight
     assert moved.abs().max() > 0
     np.testing.assert_array_equal(after.transformer.motion.basis.numpy(), before.transformer.motion.basis.numpy())
+
+
+def test_a_tracker_gets_the_figures(trained):
+    accumulator = EventAccumulator(str(trained[0] / "asymtalker"))
+    accumulator.Reload()
+    written = accumulator.Scalars("loss")
+    assert [event.step for event in written][:3] == [1, 2, 3]
+    assert written[0].value == pytest.approx(logged(trained[0])[0]["loss"], rel=1e-5)
 
 
 def test_training_goes_on_where_it_stopped(trained):
@@ -204,7 +215,7 @@ def test_the_student_is_ready_for_use(distilled):
     pipeline = AsymTalkerPipeline.from_pretrained(distilled[0] / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
     assert isinstance(pipeline.scheduler, FlowMatchLCMScheduler)
-    assert pipeline.config.num_inference_steps == 2
+    assert pipeline.config.num_inference_steps == 1
     portrait = PIL.Image.new("RGB", (64, 64), (120, 100, 90))
     frames = pipeline(portrait, np.zeros(20 * 640, np.float32)).frames
     assert frames.shape == (20, 64, 64, 3) and np.isfinite(frames).all()
@@ -250,6 +261,17 @@ def test_scripts_run_from_the_root_of_the_repository(script):
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--config" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("train/configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_configurations_have_the_keys_of_their_stage(path):
+    stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
+    stage |= {"teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
+    settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
+    if path.parent.name != "tiny":
+        assert settings.samples(processes=8) >= 1
 
 
 def test_an_unknown_setting_is_named(data, capsys):
