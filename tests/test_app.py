@@ -9,6 +9,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from asymtalker.ui.generate import SETTINGS
 from tests.conftest import ROOT, wait_until, write_speech
 
 
@@ -36,11 +37,11 @@ def test_draws_a_seed(client, inputs):
     assert 0 <= figures["seed"] < 2**32
 
 
-def test_api_is_one_documented_action(client):
+def test_api_has_documented_actions(client):
     api = client.view_api(return_format="dict")
-    assert list(api["named_endpoints"]) == ["/generate"]
+    assert list(api["named_endpoints"]) == ["/generate", "/live"]
     parameters = [parameter["parameter_name"] for parameter in api["named_endpoints"]["/generate"]["parameters"]]
-    assert parameters == ["portrait", "speech", "seed", "steps", "crop", "label"]
+    assert parameters == ["portrait", "speech", *SETTINGS]
 
 
 @pytest.mark.parametrize(

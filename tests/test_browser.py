@@ -63,7 +63,7 @@ def fill(page, portrait, speech, crop=True):
     page.locator("input[type=file][accept*=audio]").first.set_input_files(speech)
     expect(page.get_by_text("0:00").first).to_be_visible()
     if not crop:
-        page.get_by_text("Advanced").click()
+        page.get_by_text("Adjust the crop").click()
         page.get_by_label("Find the face").uncheck()
 
 
@@ -95,7 +95,7 @@ def test_upload_generate_play(page, pipeline, portrait_file, speech_file):
 def test_an_example_runs_in_one_click(page, pipeline):
     if not list((ROOT / "examples").glob("*.jpg")):
         pytest.skip("no examples yet")
-    page.locator("#examples button").first.click()
+    page.locator("#examples-speech button").first.click()
     expect(page.locator("dl.figures")).to_contain_text("Seed", timeout=60_000)
     expect_playing(page, pipeline.frame_size[0])
 

@@ -59,6 +59,7 @@ class VideoWriter:
         generated: say in the metadata that it is AI-generated; leave out only for real footage.
         metadata: further tags of the file, such as title.
         crf: quality of H.264, 0 (lossless) to 51.
+        sound_codec: "aac", or "pcm_s16le" for pieces of a stream: AAC would lengthen each by part of its own frame.
 
     Raises:
         OSError: the file cannot be written there.
@@ -75,10 +76,12 @@ class VideoWriter:
         generated: bool = True,
         metadata: Mapping[str, str] | None = None,
         crf: int = 18,
+        sound_codec: str = "aac",
     ) -> None:
         self._path = Path(path)
         self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
         self._size, self._fps, self._sampling_rate, self._crf = size, fps, sampling_rate, crf
+        self._sound_codec = sound_codec
         self._metadata = {**(metadata or {}), **({"comment": MARK} if generated else {})}
         self._label = _Label(size) if label else None
         self._frames = self._samples = 0
@@ -96,7 +99,7 @@ class VideoWriter:
         context = self._video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
-        self._audio = self._container.add_stream("aac", rate=self._sampling_rate, layout="mono")
+        self._audio = self._container.add_stream(self._sound_codec, rate=self._sampling_rate, layout="mono")
         return self
 
     def write(self, frames: np.ndarray) -> None:

@@ -86,6 +86,11 @@ CSS = """
   letter-spacing: -0.01em; white-space: nowrap; }
 .figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
 
+.link { margin: 8px 2px 0 !important; font-size: 13px; color: var(--body-text-color-subdued); }
+
+.meter .state { margin: 2px 2px 10px; font-size: 14px; min-height: 1.4em; color: var(--body-text-color-subdued); }
+.meter .figures { grid-template-columns: 1.6fr 1fr 1fr; }
+
 .progress-level-inner { font: inherit; margin-bottom: 6px; }
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
 .wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
