@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,12 +14,13 @@ from asymtalker.generation import GenerateOptions, draw_seed, stream_frames
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.speech import SpeechResampler
 from asymtalker.media.spool import PacedSpeech, SpeechSource, SpeechSpool, StreamClosed
-from asymtalker.media.video import VideoWriter
+from asymtalker.media.video import FragmentWriter
 
 BLOCK_FRAMES = 2  # the pipeline is handed sound in pieces of so many frames
 BEHIND = 0.4  # seconds of sound that wait when a chunk starts; from here on chunks get fewer steps
 MAX_BEHIND = 1.5  # ... from here on sound is skipped
 PATIENCE = 5.0  # seconds without any sound, after which the microphone is taken for gone
+CLOCK_MEMORY = 4.0  # seconds
 POLL = 0.02  # seconds
 
 
@@ -29,7 +29,8 @@ class LiveChunk:
     """The next piece of a live video.
 
     Attributes:
-        path: an mp4 of its own (H.264, PCM) with picture and sound; it is removed when the next one is asked for.
+        data: the next piece of a fragmented mp4; one after the other they are the video.
+        mime: type and codecs of that mp4.
         start, seconds: where in the video it belongs, and how long it is.
         age: seconds since its first sound was spoken.
         behind: seconds of sound that waited when it was begun; near 0 where generation keeps up.
@@ -37,7 +38,8 @@ class LiveChunk:
         steps: denoising steps it was made with.
     """
 
-    path: Path
+    data: bytes
+    mime: str
     start: float
     seconds: float
     age: float
@@ -65,7 +67,7 @@ class LiveSpeech(Iterator[np.ndarray]):
         self._frame = sampling_rate // fps
         self._limit = None if max_seconds is None else round(max_seconds * sampling_rate)
         self._position = self._skipped = 0
-        self._began: float | None = None
+        self._clock = _RecordingClock()
         self._heard: list[np.ndarray] = []
         self.steps, self.behind = steps, 0.0
 
@@ -76,7 +78,7 @@ class LiveSpeech(Iterator[np.ndarray]):
 
     def age(self, seconds: float) -> float:
         """Seconds since what is heard `seconds` into the video was spoken."""
-        return time.monotonic() - self._began - seconds - self.skipped
+        return time.monotonic() - self._clock.began - seconds - self.skipped
 
     def choose_steps(self) -> int:
         """The steps of the chunk that starts now: one fewer where generation is behind, one more where it has time."""
@@ -94,7 +96,7 @@ class LiveSpeech(Iterator[np.ndarray]):
     def __next__(self) -> np.ndarray:
         stop = self._wait()
         if stop == self._position:
-            if self._began is None:
+            if self._clock.began is None:
                 raise ValueError(f"No sound came within {PATIENCE:g} s: allow this page to use the microphone.")
             raise StopIteration
         block = self._source.read(self._position, stop)
@@ -108,14 +110,14 @@ class LiveSpeech(Iterator[np.ndarray]):
         while True:
             ended = self._source.ended()  # asked first: what comes between the two questions is not lost
             available = self._source.available()
-            if self._began is None and available:
-                self._began = time.monotonic() - available / self._rate
+            if available:
+                self._clock.see(available / self._rate)
             self._skip(available)
-            if self._limit is not None:
-                available = min(available, self._limit + self._skipped)
+            if self._limit is not None and available >= self._limit + self._skipped:
+                available, ended = self._limit + self._skipped, True
             if available - self._position >= wanted:
                 return self._position + wanted
-            if ended or self._position - self._skipped == self._limit or time.monotonic() > deadline:
+            if ended or time.monotonic() > deadline:
                 return available
             time.sleep(POLL)
 
@@ -125,6 +127,25 @@ class LiveSpeech(Iterator[np.ndarray]):
             left_out = (waiting - BLOCK_FRAMES * self._frame) // self._frame * self._frame
             self._position += left_out
             self._skipped += left_out
+
+
+class _RecordingClock:
+    """When a recording began, by how much of it has come: the earliest moment that the last seconds speak for.
+
+    A busy browser loses sound, by which a recording falls behind for good; what was lost is no lag.
+    """
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self._lately, self._since = float("inf"), 0.0
+
+    def see(self, seconds: float) -> None:
+        """Takes note that so much has come by now."""
+        now = time.monotonic()
+        self._lately = min(self._lately, now - seconds)
+        self.began = self._lately if self.began is None else min(self.began, self._lately)
+        if now - self._since > CLOCK_MEMORY:
+            self.began, self._lately, self._since = self._lately, now - seconds, now
 
 
 class Microphone:
@@ -188,18 +209,13 @@ class LiveSources:
 
 
 def stream_live(
-    pipeline: AsymTalkerPipeline,
-    crop: PortraitCrop,
-    source: SpeechSource,
-    folder: str | Path,
-    options: GenerateOptions,
+    pipeline: AsymTalkerPipeline, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions
 ) -> Iterator[LiveChunk]:
     """Makes the video while the speech is being spoken.
 
     Closing the iterator, or the source, frees the stream.
 
     Args:
-        folder: where the pieces are written.
         options: `max_seconds` is where the stream ends.
 
     Raises:
@@ -208,24 +224,16 @@ def stream_live(
     steps = options.steps or pipeline.config.num_inference_steps
     speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, steps, options.max_seconds)
     stream = stream_frames(pipeline, crop, speech, draw_seed(options), options, speech.choose_steps)
-    start = 0.0
-    try:
-        with closing(stream) as blocks:
-            for number, frames in enumerate(blocks):
-                path = Path(folder) / f"{number:05d}.mp4"
-                _write(path, pipeline, frames, speech.take(len(frames)), options)
-                seconds = len(frames) / pipeline.fps
-                yield LiveChunk(path, start, seconds, speech.age(start), speech.behind, speech.skipped, speech.steps)
-                path.unlink(missing_ok=True)
-                start += seconds
-    except StreamClosed:
-        return
-
-
-def _write(
-    path: Path, pipeline: AsymTalkerPipeline, frames: np.ndarray, samples: np.ndarray, options: GenerateOptions
-) -> None:
-    size, rate = (frames.shape[2], frames.shape[1]), pipeline.sampling_rate
-    with VideoWriter(path, size, pipeline.fps, rate, options.label, sound_codec="pcm_s16le") as writer:
-        writer.write(frames)
-        writer.write_speech(samples)
+    size = (options.size, options.size) if options.size else pipeline.frame_size
+    writer = FragmentWriter(size, pipeline.fps, pipeline.sampling_rate, options.label)
+    end = 0.0
+    with suppress(StreamClosed), closing(stream) as blocks:
+        for frames in blocks:
+            start, end = end, end + len(frames) / pipeline.fps
+            data = writer.push(frames, speech.take(len(frames)))
+            yield LiveChunk(
+                data, writer.mime, start, end - start, speech.age(start), speech.behind, speech.skipped, speech.steps
+            )
+        yield LiveChunk(
+            writer.close(), writer.mime, end, 0.0, speech.age(end), speech.behind, speech.skipped, speech.steps
+        )

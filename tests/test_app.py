@@ -1,5 +1,6 @@
 """The running app through its API, and the README's way of calling it."""
 
+import io
 import re
 import time
 from pathlib import Path
@@ -82,6 +83,30 @@ def test_cancel_leaves_nothing_and_the_next_run_works(client, inputs, long_speec
     assert time.monotonic() - cancelled < 1.5
     _, figures = client.predict(**inputs, api_name="/generate")
     assert figures["frames"] == 33
+
+
+def test_live_streams_pieces_of_one_video(client, inputs):
+    job = client.submit(**inputs, api_name="/live")
+    *_, (_, figures) = job
+    assert figures["ended"]
+    assert figures["start"] == pytest.approx(33 / 25, abs=0.01)
+    assert 0 <= figures["age"] < 5
+    assert figures["skipped"] == 0
+    with av.open(io.BytesIO(b"".join(Path(piece).read_bytes() for piece, _ in job.outputs()))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 33
+
+
+def test_a_cancelled_live_stream_is_freed(client, inputs, long_speech_file, app_folder):
+    job = client.submit(**(inputs | {"speech": handle_file(long_speech_file)}), api_name="/live")
+    wait_until(lambda: job.outputs(), seconds=30)
+    assert list(app_folder.glob("asymtalker-live-*"))
+    job.cancel()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=3)
+
+
+def test_live_explains_unusable_input(client, inputs):
+    with pytest.raises(AppError, match="no speech"):
+        client.predict(**(inputs | {"speech": None}), api_name="/live")
 
 
 def test_readme_snippet(app_url, portrait_file, speech_file, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.conftest import ROOT, wait_until
+from tests.conftest import ROOT, wait_until, write_speech
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -34,9 +34,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(speech_file):
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={speech_file}"]  # over and over
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
@@ -126,6 +127,74 @@ def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_sp
     expect(page.locator(".progress-bar").first).to_be_visible(timeout=30_000)
     page.close()
     wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
+
+
+def open_live(page, portrait=ROOT / "examples" / "nora.jpg"):
+    """Goes to the Live tab and gives it a portrait; returns the tab."""
+    page.get_by_role("tab", name="Live").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
+    tab.locator("input[type=file][accept*=image]").set_input_files(portrait)
+    expect(tab.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
+    return tab
+
+
+def live_state(page):
+    return page.evaluate(
+        "() => { const video = document.querySelector('#live-player video');"
+        " return {time: video.currentTime, width: video.videoWidth, error: video.error,"
+        " lag: parseFloat(document.querySelector('#live-player .lag').textContent)}; }"
+    )
+
+
+def test_live_follows_the_microphone(page, pipeline, app_folder):
+    tab = open_live(page)
+    tab.get_by_role("button", name="Record", exact=True).click()
+    wait_until(lambda: live_state(page)["time"] > 1, seconds=30)
+    lags, begun = [], live_state(page)["time"]
+    for _ in range(8):
+        page.wait_for_timeout(500)
+        lags.append(live_state(page)["lag"])
+    state = live_state(page)
+    assert (state["width"], state["error"]) == (pipeline.frame_size[0], None)
+    assert state["time"] - begun > 2
+    assert min(lags) > 0.5 and max(lags) < 6  # a machine may be busy; what must not be is that it grows and grows
+    assert list(app_folder.glob("asymtalker-live-*"))
+    tab.get_by_role("button", name="Stop", exact=True).first.click()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+    expect(tab.get_by_role("status").last).to_contain_text("Ended after")
+
+
+def test_closing_the_page_ends_live(browser, app_url, app_folder):
+    page = browser.new_page()
+    page.goto(app_url)
+    open_live(page).get_by_role("button", name="Record", exact=True).click()
+    wait_until(lambda: live_state(page)["time"] > 0.1, seconds=30)
+    page.close()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_live_without_a_portrait_says_so(page, app_folder):
+    page.get_by_role("tab", name="Live").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
+    tab.get_by_role("button", name="Record", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("no portrait")
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
+    pages = [browser.new_context().new_page() for _ in range(2)]
+    for page, seconds in zip(pages, (2, 4), strict=True):
+        page.goto(app_url)
+        tab = open_live(page)
+        tab.get_by_text("No microphone?").click()
+        speech = write_speech(tmp_path / f"{seconds}.wav", seconds)
+        tab.locator("input[type=file][accept*=audio]").set_input_files(speech)
+        expect(tab.get_by_text("0:00").first).to_be_visible()
+    for page in pages:
+        page.get_by_role("button", name="Play it").click()
+    for page, seconds in zip(pages, (2, 4), strict=True):
+        expect(page.locator("#live-player .state")).to_contain_text(f"Ended after {seconds}.0 s", timeout=30_000)
+        page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +35,13 @@ from asymtalker.ui.inputs import (
 
 VISITORS = 2  # streams at a time; more wait for their turn
 SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
-Outputs = Iterator[tuple[Any, Any]]
+PIECES = 3  # that each value for the player carries
 
-METER = """
-<div class="meter" role="group" aria-label="How the stream is doing">
-  <p class="state" role="status">Press Record and speak: the portrait speaks along.</p>
+PLAYER = """
+<div class="live">
+  <div class="screen"><video playsinline aria-label="The live video"></video>
+    <p class="empty">The portrait appears here and speaks along, a moment behind you.</p></div>
+  <p class="state" role="status">Give a portrait, press Record and speak.</p>
   <dl class="figures">
     <div><dt>Lag, speech to lips</dt><dd><span class="lag">–</span> <small>s</small></dd></div>
     <div><dt>Steps</dt><dd class="steps">–</dd></div>
@@ -44,35 +49,7 @@ METER = """
   </dl>
 </div>
 """
-# Knows when each moment of the video was spoken, and has the player catch up where it has more buffered than it needs.
-METER_SCRIPT = """
-const query = name => element.querySelector(name);
-const player = () => document.querySelector('#live-video video');
-let spoken = [], slack = [];
-watch('value', () => {
-  const chunk = props.value;
-  if (!chunk) return;
-  if (chunk.start === 0) { spoken = []; slack = []; element.lags = []; }
-  if (chunk.state) query('.state').textContent = chunk.state;
-  if (chunk.start === undefined) return;
-  spoken.push([chunk.start, performance.now() / 1000 - chunk.age]);
-  query('.steps').textContent = chunk.steps;
-  query('.skipped').textContent = chunk.skipped.toFixed(1);
-});
-setInterval(() => {
-  const video = player();
-  if (!video || video.paused || !video.buffered.length || !spoken.length) return;
-  const end = video.buffered.end(video.buffered.length - 1), time = video.currentTime;
-  slack = [...slack.slice(-6), end - time];
-  const spare = Math.min(...slack);
-  if (spare > 2) { video.currentTime = end - 0.6; slack = []; }
-  video.playbackRate = spare > 0.3 ? 1.1 : 1;
-  const [start, moment] = spoken.findLast(([start]) => start <= time) ?? spoken[0];
-  const lag = performance.now() / 1000 - moment - (time - start);
-  element.lags = [...element.lags ?? [], lag].slice(-1000);
-  query('.lag').textContent = lag.toFixed(1);
-}, 150);
-"""
+PLAYER_SCRIPT = (Path(__file__).parent / "live.js").read_text()
 
 
 @dataclass(frozen=True)
@@ -110,27 +87,26 @@ class LiveTab:
         self._sources.close(request.session_hash)
 
     def talk(
-        self,
-        portrait: Upload | None,
-        steps: int | None,
-        label: bool,
-        crop: bool,
-        zoom: float,
-        shift_x: float,
-        shift_y: float,
-        request: gr.Request,
-    ) -> Outputs:
-        """Stream the person in the portrait, who speaks along with the microphone."""
+        self, request: gr.Request, portrait: Upload | None, steps: int | None, label: bool, *adjustments: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The portrait speaks along with the microphone: what the player takes in."""
         microphone = self._sources.microphone(request.session_hash)
-        try:
-            with shown_errors():
-                found = read_crop(portrait, crop, zoom, shift_x, shift_y)
-                if microphone:
-                    yield from self._stream(found, microphone.spool, steps, label)
-        finally:
-            self._sources.close(request.session_hash, microphone)
+        if microphone:  # otherwise it was stopped before its turn came
+            yield from self._player_values(self._talk(microphone, portrait, steps, label, adjustments, request))
 
     def play(
+        self,
+        request: gr.Request,
+        portrait: Upload | None,
+        speech: Upload | None,
+        steps: int | None,
+        label: bool,
+        *adjustments: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """The portrait speaks a recording: what the player takes in."""
+        yield from self._player_values(self._play(portrait, speech, steps, label, adjustments, request))
+
+    def stream(
         self,
         portrait: Upload | None,
         speech: Upload | None,
@@ -141,29 +117,61 @@ class LiveTab:
         shift_x: float = 0,
         shift_y: float = 0,
         request: gr.Request = None,
-    ) -> Outputs:
-        """Stream the person in the portrait, who speaks a recording as if it were being spoken now."""
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
+        adjustments = (crop, zoom, shift_x, shift_y)
+        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder:
+            for number, chunk in enumerate(self._play(portrait, speech, steps, label, adjustments, request)):
+                path = Path(folder) / f"{number:05d}.mp4"
+                path.write_bytes(chunk.data)
+                yield str(path), _figures(chunk)
+                path.unlink()
+
+    def _talk(
+        self,
+        microphone: Microphone,
+        portrait: Upload | None,
+        steps: int | None,
+        label: bool,
+        adjustments: tuple,
+        request: gr.Request,
+    ) -> Iterator[LiveChunk]:
+        try:
+            with shown_errors():
+                options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
+                found = read_crop(portrait, *adjustments)
+                yield from stream_on_device(self.checkpoint, found, microphone.spool, options)
+        finally:
+            self._sources.close(request.session_hash, microphone)
+
+    def _play(
+        self,
+        portrait: Upload | None,
+        speech: Upload | None,
+        steps: int | None,
+        label: bool,
+        adjustments: tuple,
+        request: gr.Request,
+    ) -> Iterator[LiveChunk]:
         with shown_errors():
-            found = read_crop(portrait, crop, zoom, shift_x, shift_y)
+            options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
+            found = read_crop(portrait, *adjustments)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
             source = PacedSpeech(samples, load_pipeline(self.checkpoint).sampling_rate)
             self._sources.open(request.session_hash, source)
             try:
-                yield from self._stream(found, source, steps, label)
+                yield from stream_on_device(self.checkpoint, found, source, options)
             finally:
                 self._sources.close(request.session_hash, source)
 
-    def _stream(self, crop: PortraitCrop, source: SpeechSource, steps: int | None, label: bool) -> Outputs:
-        options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
-        end = 0.0
-        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder:
-            for chunk in stream_on_device(self.checkpoint, crop, source, folder, options):
-                yield str(chunk.path), _figures(chunk)
-                end = chunk.start + chunk.seconds
-        limit = (
-            f"The limit of {self.max_seconds:g} s is reached." if end >= self.max_seconds else "The stream has ended."
-        )
-        yield gr.skip(), {"state": f"{limit} Press Record to begin again."}
+    def _player_values(self, chunks: Iterator[LiveChunk]) -> Iterator[dict[str, Any]]:
+        """Each value repeats the pieces before it: a page that is busy may see only the last of several values."""
+        run, pieces = secrets.token_hex(4), deque(maxlen=PIECES)
+        yield {"state": "It begins to speak …"}
+        for number, chunk in enumerate(chunks):
+            data = base64.b64encode(chunk.data).decode()
+            pieces.append({"number": number, "start": chunk.start, "data": data})
+            yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}
 
     def build(self, page: gr.Blocks, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
@@ -183,45 +191,43 @@ class LiveTab:
                     label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
                 with gr.Accordion("No microphone? Play a recording", open=False):
                     speech = build_speech("Recording", "live-speech")
-                    start = gr.Button("Play it", variant="primary")
+                    with gr.Row():
+                        start = gr.Button("Play it", variant="primary", min_width=120)
+                        stop = gr.Button("Stop", min_width=90, interactive=False)
                 gr.HTML(f'<p class="consent">{CONSENT}</p>')
             with gr.Column(scale=6, min_width=320):
-                video = gr.Video(
-                    label="Live", streaming=True, autoplay=True, interactive=False, height=420, elem_id="live-video"
-                )
-                meter = gr.HTML(html_template=METER, js_on_load=METER_SCRIPT, elem_id="live-meter")
-                stop = gr.Button("Stop", interactive=False)
+                player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
                 build_examples(examples, portrait.image, speech, "Examples")
-        settings, outputs = [steps, label, *portrait.adjustments], [video, meter]
+        settings = [steps, label, *portrait.adjustments]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
-        recording = microphone.start_recording(self.listen, **PRIVATE).then(busy, outputs=[start, stop], **PRIVATE)
-        runs = [
-            recording.then(self.talk, [portrait.image, *settings], outputs, api_visibility="private", **action),
-            start.click(busy, outputs=[start, stop], **PRIVATE).then(
-                self.play, [portrait.image, speech, *settings], outputs, api_visibility="private", **action
-            ),
-        ]
+        microphone.start_recording(self.listen, **PRIVATE).then(
+            self.talk, [portrait.image, *settings], player, api_visibility="private", **action
+        )
+        run = start.click(busy, outputs=[start, stop], **PRIVATE).then(
+            self.play, [portrait.image, speech, *settings], player, api_visibility="private", **action
+        )
         microphone.stream(self.hear, microphone, stream_every=0.1, concurrency_limit=None, **PRIVATE | {"queue": True})
         microphone.stop_recording(self.end, **PRIVATE)
-        enable_cancel(start, stop, runs)
-        stop.click(self.leave, **PRIVATE)
+        enable_cancel(start, stop, [run])
+        for end in (stop.click, microphone.clear):
+            end(self.leave, **PRIVATE)
         page.unload(self.leave)
         self._build_endpoint([portrait.image, speech, *settings], action)
 
     def _build_endpoint(self, inputs: list[gr.components.Component], action: dict[str, Any]) -> None:
-        """The same for clients, which cannot use a stream for players: each piece is a file of its own."""
+        """The same for clients, to which each piece comes as a file."""
         chunk, figures, call = gr.File(visible=False), gr.JSON(visible=False), gr.Button(visible=False)
-        call.click(self.play, inputs, [chunk, figures], api_name="live", **action)
+        call.click(self.stream, inputs, [chunk, figures], api_name="live", **action)
 
 
 def _stream(
-    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, folder: str, options: GenerateOptions
+    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions
 ) -> Iterator[LiveChunk]:
-    yield from stream_live(load_pipeline(checkpoint), crop, source, folder, options)
+    yield from stream_live(load_pipeline(checkpoint), crop, source, options)
 
 
-def _seconds(checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, folder: str, options: Any) -> float:
+def _seconds(checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions) -> float:
     """Seconds of a GPU that a stream may take."""
     return options.max_seconds
 
@@ -231,10 +237,12 @@ stream_on_device = on_device(_stream, _seconds)
 
 def _figures(chunk: LiveChunk) -> dict[str, Any]:
     figures = {name: round(getattr(chunk, name), 2) for name in ("start", "seconds", "age", "behind", "skipped")}
-    return figures | {"steps": chunk.steps, "state": _state(chunk)}
+    return figures | {"steps": chunk.steps, "ended": not chunk.seconds, "state": _state(chunk)}
 
 
 def _state(chunk: LiveChunk) -> str:
+    if not chunk.seconds:
+        return f"Ended after {chunk.start:.1f} s. Press Record to begin again."
     if chunk.behind > BEHIND:
-        return "This machine does not keep up: fewer steps are taken, and at worst some speech is skipped."
+        return "This machine does not keep up: it takes fewer steps, and at worst skips some speech."
     return "Live."

@@ -88,8 +88,16 @@ CSS = """
 
 .link { margin: 8px 2px 0 !important; font-size: 13px; color: var(--body-text-color-subdued); }
 
-.meter .state { margin: 2px 2px 10px; font-size: 14px; min-height: 1.4em; color: var(--body-text-color-subdued); }
-.meter .figures { grid-template-columns: 1.6fr 1fr 1fr; }
+.live .screen { position: relative; aspect-ratio: 1; max-height: 420px; width: 100%; display: grid; place-items: center;
+  overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); }
+.live .screen > * { grid-area: 1 / 1; }
+.live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
+.live video[src] { opacity: 1; }
+.live video[src] + .empty { display: none; }
+.live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
+.live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
+.live .figures { grid-template-columns: 1.6fr 1fr 1fr; }
 
 .progress-level-inner { font: inherit; margin-bottom: 6px; }
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
