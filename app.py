@@ -8,7 +8,9 @@ from pathlib import Path
 
 import gradio as gr
 
+from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.generate import GenerateTab
+from asymtalker.ui.info import build_info
 from asymtalker.ui.live import LiveTab
 from asymtalker.ui.theme import CSS, THEME
 
@@ -33,13 +35,17 @@ def read_seconds(name: str, default: float) -> float:
 
 def build_page(checkpoint: str | None = None, max_seconds: float = 600, live_seconds: float = 120) -> gr.Blocks:
     """Loads the checkpoint and lays out the page."""
+    live_seconds = min(live_seconds, max_seconds)
     with gr.Blocks(title="AsymTalker", analytics_enabled=False, delete_cache=(DAY // 24, DAY)) as page:
         gr.HTML(MASTHEAD)
         with gr.Tabs():
             with gr.Tab("Generate", id="generate"):
                 GenerateTab(checkpoint, max_seconds).build(page, EXAMPLES)
             with gr.Tab("Live", id="live", render_children=True):
-                LiveTab(checkpoint, min(live_seconds, max_seconds)).build(page, EXAMPLES)
+                LiveTab(checkpoint, live_seconds).build(page, EXAMPLES)
+            with gr.Tab("Compare", id="compare", render_children=True):
+                CompareTab(checkpoint, max_seconds).build(EXAMPLES)
+        build_info(checkpoint, max_seconds, live_seconds)
     return page.queue(max_size=20)
 
 

@@ -176,6 +176,7 @@ def test_closing_the_page_ends_live(browser, app_url, app_folder):
 def test_live_without_a_portrait_says_so(page, app_folder):
     page.get_by_role("tab", name="Live").click()
     tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
+    page.wait_for_timeout(1000)  # Gradio loads its recorder after the button that needs it
     tab.get_by_role("button", name="Record", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("no portrait")
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
@@ -197,10 +198,63 @@ def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
         page.context.close()
 
 
+def compare_state(page):
+    return page.evaluate(
+        "() => [...document.querySelectorAll('#compare-player video')]"
+        ".map(video => ({time: video.currentTime, paused: video.paused, error: video.error, width: video.videoWidth}))"
+    )
+
+
+def expect_in_step(page):
+    left, right = compare_state(page)
+    assert (left["error"], right["error"]) == (None, None)
+    assert abs(left["time"] - right["time"]) < 0.1
+    return left
+
+
+def test_compare_plays_both_in_step(page, pipeline, speech_file):
+    page.get_by_role("tab", name="Compare").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#compare-player"))
+    tab.locator("input[type=file][accept*=image]").set_input_files(ROOT / "examples" / "nora.jpg")
+    tab.locator("input[type=file][accept*=audio]").set_input_files(speech_file)
+    expect(tab.get_by_text("0:00").first).to_be_visible()
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    expect(tab.get_by_role("row")).to_have_count(5, timeout=60_000)
+    wait_until(lambda: all(video["width"] == pipeline.frame_size[0] for video in compare_state(page)), seconds=10)
+    tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
+    wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
+    expect_in_step(page)
+    tab.locator("#compare-player").get_by_role("button", name="Pause").click()
+    tab.get_by_label("Frame", exact=True).fill("10")
+    tab.get_by_role("button", name="One frame on").click()
+    expect(tab.locator("output")).to_contain_text("frame 11")
+    wait_until(lambda: expect_in_step(page)["time"] == pytest.approx(11.5 / 25), seconds=5)
+    tab.get_by_role("button", name="One frame back").click()
+    expect(tab.locator("output")).to_contain_text("frame 10")
+    expect(tab.locator("polyline.curve")).to_have_count(6)
+    with page.expect_download() as download:
+        tab.get_by_text("Download side by side").click()
+    assert download.value.suggested_filename.endswith(".mp4")
+
+
+def test_a_link_repeats_seed_and_settings(browser, app_url):
+    page = browser.new_page()
+    page.goto(f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x")
+    page.get_by_text("Advanced").first.click()
+    page.get_by_text("Adjust the crop").first.click()
+    expect(page.get_by_label("Seed").first).to_have_value("41")
+    expect(page.get_by_label("Steps").first).to_have_value("1")
+    expect(page.get_by_label("Show the label").first).not_to_be_checked()
+    expect(page.get_by_role("spinbutton", name="Zoom").first).to_have_value("1.5")
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file):
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto(app_url)
     fill(page, portrait_file, long_speech_file, crop=False)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for tab in ("Generate", "Live", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     page.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from asymtalker.generation import MAX_SIZE, GenerateOptions, GenerateResult, loa
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.ui.inputs import (
     CONSENT,
+    GPU_PER_SECOND,
     PRIVATE,
     RANDOM_SEED,
     Upload,
@@ -30,12 +30,12 @@ from asymtalker.ui.inputs import (
     on_device,
     read_crop,
     read_recording,
+    report,
     shown_errors,
 )
 
 SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y")
 """What makes a run again, besides portrait and speech: the names that a link has."""
-GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 
 FIGURES_TEMPLATE = """
 {{#if value}}<dl class="full figures">
@@ -91,7 +91,7 @@ class GenerateTab:
                 if isinstance(step, GenerateResult):
                     yield str(step.path), _figures(step, settings | {"seed": step.seed})
                 else:
-                    progress(step.frames / step.total, desc=f"{_clock(step.remaining)} left")
+                    report(step, progress)
                     yield gr.skip(), gr.skip()  # where a cancelled run is left
 
     def restore(self, request: gr.Request) -> list[Any]:
@@ -185,9 +185,3 @@ def _figures(result: GenerateResult, settings: dict[str, Any]) -> dict[str, Any]
         "link": "?" + urlencode({name: json.dumps(value) for name, value in settings.items() if value is not None}),
     }
     return figures | (drift_figures(result.drift) if result.drift else {})
-
-
-def _clock(seconds: float) -> str:
-    """4.2 → "5 s", 75 → "1 min 15 s"."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 import spaces
 
-from asymtalker.generation import load_pipeline
+from asymtalker.generation import GenerateProgress, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.metrics import DriftScore
@@ -27,6 +27,7 @@ CONSENT = (
 Upload = dict[str, Any]  # {"path": the file as it was uploaded, ...}
 RANDOM_SEED = -1  # what the page shows; the package says None
 GPU_START = 20  # seconds a lent GPU needs before the first frame, generously
+GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 CROP_TEMPLATE = """
@@ -193,6 +194,17 @@ def on_device(stream: Callable[..., Iterator[Any]], seconds: Callable[..., float
         return chosen(checkpoint, *arguments)
 
     return run
+
+
+def report(step: GenerateProgress, progress: gr.Progress) -> None:
+    """Shows how far a run is, and the time left."""
+    progress(step.frames / step.total, desc=f"{_clock(step.remaining)} left")
+
+
+def _clock(seconds: float) -> str:
+    """4.2 → "5 s", 75 → "1 min 15 s"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _thumbnail(crop: PortraitCrop, side: int = 192) -> str:

@@ -210,8 +210,7 @@ class LiveTab:
         microphone.stream(self.hear, microphone, stream_every=0.1, concurrency_limit=None, **PRIVATE | {"queue": True})
         microphone.stop_recording(self.end, **PRIVATE)
         enable_cancel(start, stop, [run])
-        for end in (stop.click, microphone.clear):
-            end(self.leave, **PRIVATE)
+        stop.click(self.leave, **PRIVATE)
         page.unload(self.leave)
         self._build_endpoint([portrait.image, speech, *settings], action)
 
