@@ -190,6 +190,9 @@ class LiveSources:
     def __init__(self) -> None:
         self._inputs: dict[str, LiveInput] = {}
 
+    def __len__(self) -> int:
+        return len(self._inputs)
+
     def open(self, visitor: str, source: LiveInput) -> None:
         """Takes the place of what the visitor had before, which is closed."""
         self.close(visitor)

@@ -48,8 +48,10 @@ Outputs = Iterator[tuple[Any, Any, Any, Any]]
 PLAYER = """
 <div class="compare">
   <div class="screens">
-    <figure><video class="left" playsinline preload="auto"></video><figcaption>A</figcaption></figure>
-    <figure><video class="right" playsinline muted preload="auto"></video><figcaption>B</figcaption></figure>
+    <figure><video class="left" aria-label="Video A" playsinline preload="auto"></video>
+      <figcaption>A</figcaption></figure>
+    <figure><video class="right" aria-label="Video B" playsinline muted preload="auto"></video>
+      <figcaption>B</figcaption></figure>
     <figure class="difference" hidden><canvas></canvas><figcaption>Difference, made stronger</figcaption></figure>
   </div>
   <p class="empty">Two videos appear here, and play in step.</p>

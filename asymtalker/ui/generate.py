@@ -156,7 +156,8 @@ def _read_setting(name: str, text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return gr.skip()
-    return value if isinstance(value, bool if name in ("label", "crop") else (int, float)) else gr.skip()
+    kinds = (bool,) if name in ("label", "crop") else (int, float)
+    return value if type(value) in kinds else gr.skip()
 
 
 def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:

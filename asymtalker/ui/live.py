@@ -7,6 +7,7 @@ import secrets
 import tempfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,19 @@ VISITORS = 2  # streams at a time; more wait for their turn
 SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
 PIECES = 3  # that each value for the player carries
 
+IDLE = "Give a portrait, press Record and speak."
 PLAYER = """
 <div class="live">
   <div class="screen"><video playsinline aria-label="The live video"></video>
     <p class="empty">The portrait appears here and speaks along, a moment behind you.</p></div>
-  <p class="state" role="status">Give a portrait, press Record and speak.</p>
+  <p class="state" role="status">IDLE</p>
   <dl class="figures">
     <div><dt>Lag, speech to lips</dt><dd><span class="lag">–</span> <small>s</small></dd></div>
     <div><dt>Steps</dt><dd class="steps">–</dd></div>
     <div><dt>Skipped</dt><dd><span class="skipped">–</span> <small>s</small></dd></div>
   </dl>
 </div>
-"""
+""".replace("IDLE", IDLE)
 PLAYER_SCRIPT = (Path(__file__).parent / "live.js").read_text()
 
 
@@ -65,10 +67,17 @@ class LiveTab:
     max_seconds: float
     _sources: LiveSources = field(default_factory=LiveSources)
 
-    def listen(self, request: gr.Request) -> None:
+    def listen(self, request: gr.Request) -> dict[str, str]:
         """A recording begins: from here on its sound is kept for `talk`."""
         rate = load_pipeline(self.checkpoint).sampling_rate
         self._sources.open(request.session_hash, Microphone(rate, self.max_seconds + SPARE))
+        return self.wait()
+
+    def wait(self) -> dict[str, str]:
+        """What the player says until the first piece is there."""
+        if len(self._sources) > VISITORS:
+            return {"state": "Others are live: it is your turn when one of them has finished."}
+        return {"state": "Listening …"}
 
     def hear(self, sound: tuple[int, np.ndarray] | None, request: gr.Request) -> None:
         """More sound: it is put by, and nothing else happens here, for a slow handler loses sound."""
@@ -120,8 +129,9 @@ class LiveTab:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
         adjustments = (crop, zoom, shift_x, shift_y)
-        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder:
-            for number, chunk in enumerate(self._play(portrait, speech, steps, label, adjustments, request)):
+        chunks = self._play(portrait, speech, steps, label, adjustments, request)
+        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder, closing(chunks):
+            for number, chunk in enumerate(chunks):
                 path = Path(folder) / f"{number:05d}.mp4"
                 path.write_bytes(chunk.data)
                 yield str(path), _figures(chunk)
@@ -167,11 +177,11 @@ class LiveTab:
     def _player_values(self, chunks: Iterator[LiveChunk]) -> Iterator[dict[str, Any]]:
         """Each value repeats the pieces before it: a page that is busy may see only the last of several values."""
         run, pieces = secrets.token_hex(4), deque(maxlen=PIECES)
-        yield {"state": "It begins to speak …"}
-        for number, chunk in enumerate(chunks):
-            data = base64.b64encode(chunk.data).decode()
-            pieces.append({"number": number, "start": chunk.start, "data": data})
-            yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}
+        with closing(chunks):
+            for number, chunk in enumerate(chunks):
+                data = base64.b64encode(chunk.data).decode()
+                pieces.append({"number": number, "start": chunk.start, "data": data})
+                yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}
 
     def build(self, page: gr.Blocks, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
@@ -201,15 +211,18 @@ class LiveTab:
         settings = [steps, label, *portrait.adjustments]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
-        microphone.start_recording(self.listen, **PRIVATE).then(
+        talk = microphone.start_recording(self.listen, None, player, **PRIVATE).then(
             self.talk, [portrait.image, *settings], player, api_visibility="private", **action
         )
-        run = start.click(busy, outputs=[start, stop], **PRIVATE).then(
+        play = start.click(busy, outputs=[start, stop], **PRIVATE).then(
             self.play, [portrait.image, speech, *settings], player, api_visibility="private", **action
         )
+        start.click(self.wait, None, player, **PRIVATE)
+        for run in (talk, play):
+            run.failure(lambda: {"state": IDLE}, outputs=player, **PRIVATE)
         microphone.stream(self.hear, microphone, stream_every=0.1, concurrency_limit=None, **PRIVATE | {"queue": True})
         microphone.stop_recording(self.end, **PRIVATE)
-        enable_cancel(start, stop, [run])
+        enable_cancel(start, stop, [play])
         stop.click(self.leave, **PRIVATE)
         page.unload(self.leave)
         self._build_endpoint([portrait.image, speech, *settings], action)

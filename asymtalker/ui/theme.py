@@ -127,7 +127,7 @@ CSS = """
 .compare .curve.a { stroke: var(--color-accent); }
 .compare .curve.b { stroke: #d97706; }
 .compare .cursor { stroke: var(--body-text-color-subdued); stroke-width: 1; vector-effect: non-scaling-stroke; }
-.compare table { width: 100%; font-size: 14px; border-collapse: collapse; margin: 0 0 6px; }
+.compare table { width: 100%; font-size: 14px; border-collapse: collapse; border: 0 !important; margin: 0 0 6px; }
 .compare th { font-weight: 400; text-align: left; color: var(--body-text-color-subdued); }
 .compare td, .compare thead th + th { text-align: right; font-variant-numeric: tabular-nums; }
 .compare td, .compare th, .compare tr { padding: 7px 4px; border: 0 solid var(--block-border-color) !important; }
@@ -143,6 +143,8 @@ CSS = """
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
   .figures { grid-template-columns: repeat(2, 1fr); }
-  .column:has(> .block #live-player), .column:has(#live-player) { order: -1; }
+  .column:has(#live-player) { order: -1; }  /* what one looks at while speaking */
+  [id^="examples-"] .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
+  [id^="examples-"] .gallery img { width: 100%; height: auto; aspect-ratio: 1; }
 }
 """
