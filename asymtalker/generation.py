@@ -78,12 +78,12 @@ class GenerateOptions:
 
 def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not (isinstance(value, int) and low <= value <= high):
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value}.")
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
 
 
 def _check_number(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
-        raise ValueError(f"{name} must be a number from {low} to {high}, not {value}.")
+        raise ValueError(f"{name} must be a number from {low} to {high}, not {value!r}.")
 
 
 @dataclass(frozen=True)

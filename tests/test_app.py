@@ -54,6 +54,9 @@ def test_api_has_documented_actions(client):
         ({"seed": -2}, "seed must be a whole number from 0 to 4294967295"),
         ({"steps": 0}, "steps must be a whole number from 1 to 100"),
         ({"crop": True}, "No face was found"),
+        ({"zoom": 0}, "zoom must be a number from 0.1 to 10"),
+        ({"size": 72}, "width and height must be multiples of 16"),
+        ({"size": 256}, "size must be at most 128 here"),
     ],
 )
 def test_unusable_input_is_explained(client, inputs, overrides, said):

@@ -217,10 +217,12 @@ def crop_portrait(
         zoom, shift: adjust the square, see `adjusted_box`.
 
     Raises:
-        ValueError: no face was found, or it is under `MIN_FACE` pixels wide, or `zoom` is not above 0.
+        ValueError: no face was found, or it is under `MIN_FACE` pixels wide; `zoom` is not 0.1 to 10, or `shift` not
+            -5 to 5.
     """
-    if not zoom > 0:
-        raise ValueError(f"zoom must be greater than 0, not {zoom}.")
+    for name, value, low, high in (("zoom", zoom, 0.1, 10), ("shift", shift[0], -5, 5), ("shift", shift[1], -5, 5)):
+        if not (isinstance(value, (int, float)) and low <= value <= high):
+            raise ValueError(f"{name} must be a number from {low} to {high}, not {value!r}.")
     faces = find_faces(image) if find_face else []
     if find_face and not faces:
         raise ValueError(

@@ -33,6 +33,7 @@ from asymtalker.ui.inputs import (
     build_portrait,
     build_speech,
     busy,
+    check_size,
     drift_figures,
     enable_cancel,
     on_device,
@@ -139,6 +140,7 @@ class CompareTab:
         checkpoint = settings.get("checkpoint") or self.checkpoint
         if checkpoint and checkpoint not in self.checkpoints:
             raise ValueError(f"checkpoint must be one of {', '.join(self.checkpoints)}, not {checkpoint}.")
+        check_size(settings.get("size"), checkpoint)
         drawn = None if seed == RANDOM_SEED else seed
         return GenerateOptions(**settings | {"checkpoint": checkpoint}, seed=drawn, max_seconds=self.max_seconds)
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import gradio as gr
 import numpy as np
 
-from asymtalker.generation import MAX_SIZE, GenerateOptions, GenerateResult, load_pipeline, stream_video
+from asymtalker.generation import GenerateOptions, GenerateResult, load_pipeline, stream_video
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.ui.inputs import (
     CONSENT,
@@ -25,8 +25,10 @@ from asymtalker.ui.inputs import (
     build_portrait,
     build_speech,
     busy,
+    check_size,
     drift_figures,
     enable_cancel,
+    largest_size,
     on_device,
     read_crop,
     read_recording,
@@ -83,6 +85,7 @@ class GenerateTab:
                 label=label,
                 max_seconds=self.max_seconds,
             )
+            check_size(size, self.checkpoint)
             values = (seed, steps, size, label, crop, zoom, shift_x, shift_y)
             settings = dict(zip(SETTINGS, values, strict=True))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y)
@@ -144,7 +147,7 @@ class GenerateTab:
             with gr.Row():
                 seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
                 steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
-                sizes = [(f"{size} × {size}", size) for size in (side, 2 * side) if size <= MAX_SIZE]
+                sizes = [(f"{size} × {size}", size) for size in sorted({side, largest_size(self.checkpoint)})]
                 size = gr.Dropdown(sizes, value=side, label="Size", info=f"trained at {side}", min_width=120)
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
         return [seed, steps, size, label]

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 
 from asymtalker import __version__
-from asymtalker.generation import DEFAULT_CHECKPOINT, MAX_SIZE, load_pipeline
+from asymtalker.generation import DEFAULT_CHECKPOINT, load_pipeline
+from asymtalker.ui.inputs import largest_size
 
 
 def build_info(checkpoint: str | None, max_seconds: float, live_seconds: float) -> None:
@@ -25,7 +26,7 @@ def build_info(checkpoint: str | None, max_seconds: float, live_seconds: float) 
             "sampling_rate": pipeline.sampling_rate,
             "steps": pipeline.config.num_inference_steps,
             "chunk_frames": pipeline.layout.new_frames,
-            "max_size": MAX_SIZE,
+            "max_size": largest_size(checkpoint),
             "max_seconds": max_seconds,
             "max_live_seconds": live_seconds,
         }

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 import spaces
 
-from asymtalker.generation import GenerateProgress, load_pipeline
+from asymtalker.generation import MAX_SIZE, GenerateProgress, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.metrics import DriftScore
@@ -98,6 +98,17 @@ def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: f
     if not speech:
         raise ValueError("There is no speech yet: upload a recording or record one.")
     return read_speech(speech["path"], load_pipeline(checkpoint).sampling_rate, max_seconds)
+
+
+def largest_size(checkpoint: str | None) -> int:
+    """Width and height that a visitor may ask for: work grows with their square, and quality does not."""
+    return min(2 * max(load_pipeline(checkpoint).frame_size), MAX_SIZE)
+
+
+def check_size(size: int | None, checkpoint: str | None) -> None:
+    """Raises ValueError for a size that is too large for a page that is shared."""
+    if isinstance(size, int) and size > largest_size(checkpoint):
+        raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
 def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str] | None:

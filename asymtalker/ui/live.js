@@ -16,7 +16,12 @@ function begin(mime) {
     feed();
   }, {once: true});
   video.src = URL.createObjectURL(opened);
-  setTimeout(() => video.play().catch(() => { video.controls = true; }), HEAD_START);
+  setTimeout(() => video.play().catch(askToPlay), HEAD_START);
+}
+
+function askToPlay() { // some browsers play sound only after a click on the video itself
+  video.controls = true;
+  find('.state').textContent = 'Press play in the picture.';
 }
 
 function feed() {

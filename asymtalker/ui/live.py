@@ -229,8 +229,9 @@ class LiveTab:
 
     def _build_endpoint(self, inputs: list[gr.components.Component], action: dict[str, Any]) -> None:
         """The same for clients, to which each piece comes as a file."""
-        chunk, figures, call = gr.File(visible=False), gr.JSON(visible=False), gr.Button(visible=False)
-        call.click(self.stream, inputs, [chunk, figures], api_name="live", **action)
+        piece, figures = gr.File(label="Piece", visible=False), gr.JSON(label="Figures", visible=False)
+        call = gr.Button(visible=False)
+        call.click(self.stream, inputs, [piece, figures], api_name="live", **action)
 
 
 def _stream(
