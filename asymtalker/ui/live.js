@@ -58,7 +58,7 @@ function keepUp() {
   const spare = Math.min(...slack);
   // Once dry, Chrome waits for more and more before it plays on, up to 3 s; moving the position forgets that.
   stalled = video.readyState < 3 ? stalled + 1 : 0;
-  if (stalled === 1) cushion = Math.min(cushion + 0.1, MOST);
+  cushion = stalled === 1 ? Math.min(cushion + 0.1, MOST) : Math.max(cushion - 0.001, LEAST);
   if (spare > 1.5 || (stalled > 2 && end - time > cushion)) {
     video.currentTime = Math.max(end - cushion, time + 0.01);
     slack = [];
