@@ -80,8 +80,14 @@ class SpeechResampler:
         self._rate = rate
         frame = av.AudioFrame.from_ndarray(_mono(np.asarray(samples))[None], format="flt", layout="mono")
         frame.sample_rate = rate
-        pieces = [piece.to_ndarray()[0] for piece in self._resampler.resample(frame)]
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        return self._joined(self._resampler.resample(frame))
+
+    def flush(self) -> np.ndarray:
+        """What is still held at the end, float32 (samples,)."""
+        return self._joined(self._resampler.resample(None) if self._rate else [])
+
+    def _joined(self, frames: list[av.AudioFrame]) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.float32), *(frame.to_ndarray()[0] for frame in frames)])
 
 
 def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float | None) -> np.ndarray:

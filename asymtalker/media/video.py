@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
-from asymtalker.media.speech import SAFELY, moving_pictures
+from asymtalker.media.speech import SAFELY, SpeechResampler, moving_pictures
 
 LABEL = "AI-generated"
 MARK = "AI-generated with AsymTalker"
@@ -27,6 +27,8 @@ BT709 = 1
 LABEL_SHARE = 0.055
 """Height of the label's letters, as a share of the frame's height."""
 SMALLEST_LABEL = 8
+FRAGMENT_RATE = 48_000
+"""Hz; AAC comes in frames of 1024 samples, and holds two back: three times shorter than at the speech's own rate."""
 
 
 @dataclass(frozen=True)
@@ -173,15 +175,16 @@ class VideoWriter(_Mp4Encoder):
 class FragmentWriter(_Mp4Encoder):
     """Writes frames and speech as pieces of one fragmented mp4, which players take in while it is being made.
 
-    The pieces one after the other are the file. The encoder of the sound holds the last 0.1 to 0.2 s of a piece back
-    for the next.
+    The pieces one after the other are the file. The encoder of the sound holds the last frames' worth of a piece
+    back for the next.
 
     Args:
         size, fps, sampling_rate, label: see `VideoWriter`.
     """
 
     def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True) -> None:
-        super().__init__(size, fps, sampling_rate, label)
+        super().__init__(size, fps, FRAGMENT_RATE, label)
+        self._sound, self._rate = SpeechResampler(FRAGMENT_RATE), sampling_rate
         self._pieces = io.BytesIO()
         self.mime: str | None = None
         """What `MediaSource.addSourceBuffer` wants to know; set with the first piece."""
@@ -192,11 +195,12 @@ class FragmentWriter(_Mp4Encoder):
     def push(self, frames: np.ndarray, samples: np.ndarray) -> bytes:
         """Takes the next frames, uint8 (F, H, W, 3) RGB, and their speech, float32 (samples,); returns the piece."""
         self.write(frames)
-        self.write_speech(samples)
+        self.write_speech(self._sound.push(self._rate, samples))
         return self._take()
 
     def close(self) -> bytes:
         """Ends the video; returns its last piece."""
+        self.write_speech(self._sound.flush())
         self._close()
         return self._take()
 
