@@ -18,7 +18,7 @@ from asymtalker.media.video import FragmentWriter
 
 BLOCK_FRAMES = 2  # the pipeline is handed sound in pieces of so many frames
 BEHIND = 0.4  # seconds of sound that wait when a chunk starts; from here on chunks get fewer steps
-MAX_BEHIND = 1.5  # ... from here on sound is skipped
+MAX_BEHIND = 0.9  # seconds of sound that may wait beyond a chunk's length; from here on sound is skipped
 PATIENCE = 5.0  # seconds without any sound, after which the microphone is taken for gone
 CLOCK_MEMORY = 4.0  # seconds
 POLL = 0.02  # seconds
@@ -51,20 +51,29 @@ class LiveChunk:
 class LiveSpeech(Iterator[np.ndarray]):
     """What the pipeline listens to: hands on sound as it comes, and says how many steps there is time for.
 
-    Where more than `MAX_BEHIND` seconds wait, all but the newest are skipped: the lag stays bounded.
+    A chunk's worth of sound comes while a chunk is made. Where `MAX_BEHIND` seconds more than that wait, all but the
+    newest is skipped: the lag stays bounded.
 
     Args:
         source: where the sound comes from.
         sampling_rate, fps: of sound and video.
+        chunk_frames: frames that are made at a time.
         steps: denoising steps while there is time.
         max_seconds: length at which the stream ends; None sets no limit.
     """
 
     def __init__(
-        self, source: SpeechSource, sampling_rate: int, fps: int, steps: int, max_seconds: float | None
+        self,
+        source: SpeechSource,
+        sampling_rate: int,
+        fps: int,
+        chunk_frames: int,
+        steps: int,
+        max_seconds: float | None,
     ) -> None:
         self._source, self._rate, self._steps = source, sampling_rate, steps
         self._frame = sampling_rate // fps
+        self._most = chunk_frames * self._frame + round(MAX_BEHIND * sampling_rate)
         self._limit = None if max_seconds is None else round(max_seconds * sampling_rate)
         self._position = self._skipped = 0
         self._clock = _RecordingClock()
@@ -123,7 +132,7 @@ class LiveSpeech(Iterator[np.ndarray]):
 
     def _skip(self, available: int) -> None:
         waiting = available - self._position
-        if waiting > MAX_BEHIND * self._rate:
+        if waiting > self._most:
             left_out = (waiting - BLOCK_FRAMES * self._frame) // self._frame * self._frame
             self._position += left_out
             self._skipped += left_out
@@ -225,7 +234,8 @@ def stream_live(
         ValueError: no sound came.
     """
     steps = options.steps or pipeline.config.num_inference_steps
-    speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, steps, options.max_seconds)
+    chunk_frames = pipeline.layout.new_frames
+    speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, chunk_frames, steps, options.max_seconds)
     stream = stream_frames(pipeline, crop, speech, draw_seed(options), options, speech.choose_steps)
     size = (options.size, options.size) if options.size else pipeline.frame_size
     writer = FragmentWriter(size, pipeline.fps, pipeline.sampling_rate, options.label)

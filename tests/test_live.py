@@ -41,8 +41,8 @@ def ramp(frames):
     return (np.arange(frames * FRAME) / 1e6).astype(np.float32)
 
 
-def listen(spool, steps=3, max_seconds=None):
-    return LiveSpeech(spool, RATE, FPS, steps, max_seconds)
+def listen(spool, chunk_frames=16, steps=3, max_seconds=None):
+    return LiveSpeech(spool, RATE, FPS, chunk_frames, steps, max_seconds)
 
 
 def test_hands_on_all_of_the_sound(spool):
@@ -73,6 +73,13 @@ def test_skips_where_too_much_waits(spool):
     assert speech.skipped == pytest.approx((waiting - live.BLOCK_FRAMES) / FPS)
     np.testing.assert_array_equal(block, ramp(100)[-len(block) :])
     assert speech.age(0) < 0.5 + live.BLOCK_FRAMES * 2 / FPS
+
+
+def test_what_comes_while_a_long_chunk_is_made_is_not_skipped(spool):
+    speech = listen(spool, chunk_frames=80)
+    spool.append(ramp(100))
+    next(speech)
+    assert speech.skipped == 0
 
 
 def test_takes_fewer_steps_while_behind(spool):

@@ -3,10 +3,10 @@ const find = name => element.querySelector(name);
 const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaSource;
 const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
-let stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
+let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
 
 function begin(mime) {
-  next = 0; queue = []; spoken = []; slack = []; element.lags = []; buffer = null; stalled = 0; cushion = LEAST;
+  next = 0; queue = []; spoken = []; slack = []; buffer = null; stalled = 0; cushion = LEAST;
   video.disableRemotePlayback = true; // without it ManagedMediaSource does not open
   stream = new Source();
   const opened = stream;
@@ -33,10 +33,15 @@ function feed() {
 
 function take(value) {
   if (value.state) find('.state').textContent = value.state;
-  element.firstElementChild.classList.toggle('on', !!value.pieces);
   if (!value.pieces) return;
-  if (!Source) { find('.state').textContent = 'This browser cannot play live video. Try a current Chrome, Firefox or Safari.'; return; }
-  if (value.run !== element.run) { element.run = value.run; begin(value.mime); }
+  if (!Source) {
+    find('.state').textContent = 'This browser cannot play live video: try a current Chrome, Firefox or Safari.';
+    return;
+  }
+  if (value.run !== run) {
+    run = value.run;
+    begin(value.mime);
+  }
   for (const piece of value.pieces) {
     if (piece.number < next) continue;
     next = piece.number + 1;
@@ -68,7 +73,6 @@ function keepUp() {
   const [from, moment] = spoken.findLast(([from]) => from <= time) ?? spoken[0];
   const lag = performance.now() / 1000 - moment - (time - from);
   if (video.ended) return;
-  element.lags = [...element.lags.slice(-999), lag];
   find('.lag').textContent = lag.toFixed(1);
 }
 
