@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m asymtalker", description="Talking-head videos.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_generate(commands)
+    _add_convert(commands)
     return parser
 
 
@@ -78,6 +80,31 @@ def _generate(arguments: argparse.Namespace) -> None:
         f"{result.path}: {result.seconds:.2f} s, {result.frames} frames at {result.frames_per_second:.1f} frames/s "
         f"(first after {result.first_frame:.2f} s), seed {result.seed}"
     )
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("convert", help="make a checkpoint of public weights")
+    kinds = command.add_subparsers(title="public weights", required=True, metavar="WEIGHTS")
+    flashhead = kinds.add_parser("flashhead", help="SoulX-FlashHead 1.3B, to generate with")
+    wan = kinds.add_parser("wan", help="Wan 2.1 T2V 1.3B, to start training from")
+    for kind, source in ((flashhead, FLASHHEAD), (wan, WAN)):
+        kind.add_argument("--source", default=source, metavar="NAME", help="folder or Hub id (default: %(default)s)")
+        kind.add_argument("--variant", choices=tuple(VARIANTS), default="pro", help="(default: %(default)s)")
+        kind.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder to make")
+        kind.add_argument(
+            "--speech-encoder", default=SPEECH_ENCODER, metavar="NAME", help="folder or Hub id (default: %(default)s)"
+        )
+        kind.add_argument("--size", type=int, default=512, help="side of the frames in pixels (default: %(default)s)")
+    flashhead.set_defaults(run=_convert, convert=convert_flashhead, options=())
+    wan.add_argument("--vae", metavar="NAME", help=f"folder or Hub id (default: the source; for lite {LTX_VIDEO})")
+    wan.add_argument("--seed", type=int, default=0, help="of the new parameters (default: %(default)s)")
+    wan.set_defaults(run=_convert, convert=convert_wan, options=("vae", "seed"))
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    names = ("output", "variant", "source", "speech_encoder", "size", *arguments.options)
+    arguments.convert(**{name: getattr(arguments, name) for name in names})
+    print(f"{arguments.output}: python -m asymtalker generate --checkpoint {arguments.output} ...")
 
 
 if __name__ == "__main__":

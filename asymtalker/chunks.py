@@ -45,6 +45,14 @@ class WindowLayout:
                 f"({self.window_frames}): a window needs new frames."
             )
 
+    def check_first_continuity(self, frames: int) -> None:
+        """Raises ValueError unless the first window can start from so many frames of the still portrait."""
+        if not 1 <= frames <= self.continuity_frames or (frames - 1) % self.temporal_ratio:
+            raise ValueError(
+                f"first_continuity_frames must be 1 plus a multiple of {self.temporal_ratio}, up to "
+                f"{self.continuity_frames}, not {frames}."
+            )
+
     @property
     def latent_frames(self) -> int:
         """Latent frames of a window, `1 + m`."""

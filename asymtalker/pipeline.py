@@ -72,6 +72,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         speech_encoder: LogMelSpeechEncoder or Wav2Vec2SpeechEncoder.
         scheduler: FlowMatchLCMScheduler for a few-step student, FlowMatchEulerDiscreteScheduler for a teacher.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
+        first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
+            window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
         num_inference_steps: steps that the checkpoint was trained for.
         color_match: default strength of the Lab match to the portrait, 0 to 1.
         guidance_scale: default of the audio guidance `uncond + w·(cond − uncond)`; 1 is none, for a student that has it
@@ -117,6 +119,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         num_inference_steps: int = 2,
         color_match: float = 0.0,
         guidance_scale: float = 1.0,
+        first_continuity_frames: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler)
@@ -126,10 +129,13 @@ class AsymTalkerPipeline(DiffusionPipeline):
             num_inference_steps=num_inference_steps,
             color_match=color_match,
             guidance_scale=guidance_scale,
+            first_continuity_frames=first_continuity_frames,
         )
         if transformer.motion is not None:
             transformer.motion.adopt(vae)
         self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
+        if first_continuity_frames is not None:
+            self.layout.check_first_continuity(first_continuity_frames)
         self.video_processor = VideoProcessor(vae_scale_factor=spatial_ratio(vae), do_convert_rgb=True)
         self.fps = FPS
         self.sampling_rate = SAMPLING_RATE
@@ -243,7 +249,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         set_steps(scheduler, steps, self._execution_device)
         with self._vae_lock:
             reference = temporal_reference(self.vae, portrait, self.layout, reference_mode)
-            held = still(portrait, self.layout.continuity_frames)
+            held = still(portrait, self.config.first_continuity_frames or self.layout.continuity_frames)
             continuity = continuity_reference(self.vae, held, self.layout)
         return StreamState(
             portrait=portrait,
@@ -263,7 +269,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         speech = speech_windows(self.speech_encoder, segment[None].to(self._execution_device), self.layout)
         batch, channels, _, height, width = state.reference.shape
         noise = randn_tensor(
-            (batch, channels, self.layout.new_latents, height, width),
+            (batch, channels, self.layout.latent_frames - state.continuity.shape[2], height, width),
             generator=state.generator,
             device=self._execution_device,
             dtype=torch.float32,

@@ -43,16 +43,22 @@ class Hub:
 
     Attributes:
         repositories: by kind and id, such as "models/owner/name".
+        gated: repositories whose terms nobody has accepted.
         failures: so many of the next commits are refused.
         token: the only one that is valid.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
     failures: int = 0
     token: str = "dummy"
     endpoint: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def publish(self, model: str, files: Files) -> None:
+        """Has these files in a model's repository."""
+        self.repositories.setdefault(f"models/{model}", Repository()).commit("main", files)
 
 
 @contextmanager
@@ -116,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self.hub.repositories.get(f"{kind}/{owner}/{name}")
         if repository is None:
             return self._refuse(404, "Repository not found", "RepoNotFound")
+        if f"{kind}/{owner}/{name}" in self.hub.gated:
+            return self._refuse(403, "Access to this model is restricted", "GatedRepo")
         action = rest[0] if rest else "revision"
         revision = "/".join(rest[1:]) or "main"
         if action == "branch":

@@ -8,7 +8,8 @@ import torch
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.conditioning import continuity_reference, encode_window, speech_span
 from tests.tiny import tiny_pipeline
-from train.data import Clip, ClipStream, to_unit
+from train.clips import Clip
+from train.data import ClipStream, to_unit
 
 SIZE = 64
 FRAMES = 75

@@ -308,3 +308,12 @@ def test_color_match_takes_the_colours_of_the_portrait(pipe):
     free = pipe(grey, speech(16), generator=seeded(), color_match=0.0).frames
     wanted = np.array([90, 120, 150]) / 255
     assert np.abs(matched.mean((0, 1, 2)) - wanted).max() < 0.02 < np.abs(free.mean((0, 1, 2)) - wanted).max()
+
+
+@pytest.mark.parametrize("frames", [0, 3, 9])
+def test_a_first_window_that_cannot_be(frames):
+    parts = tiny_pipeline("wan").components
+    with pytest.raises(
+        ValueError, match=f"first_continuity_frames must be 1 plus a multiple of 4, up to 5, not {frames}"
+    ):
+        AsymTalkerPipeline(**parts, window_frames=13, continuity_frames=5, first_continuity_frames=frames)

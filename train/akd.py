@@ -22,12 +22,11 @@ from accelerate.utils import broadcast
 from diffusers import FlowMatchLCMScheduler
 from torch import Tensor
 
-from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.sampling import denoise_chunk, predict_flow, set_steps
+from train.clips import open_clips
 from train.config import DataSettings, RunSettings, parse_settings
-from train.data import split_clips
-from train.loop import Run, prepare_transformer, set_learning_rate, start
+from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import (
     add_noise,
     draw_matching_sigma,
@@ -143,7 +142,7 @@ def critic_loss(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(AKDSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.teacher)
+    pipeline = open_pipeline(settings.teacher, settings.size)
     scheduler = FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift)
     set_steps(scheduler, settings.steps, accelerator.device)
     pipeline.register_modules(scheduler=scheduler)
@@ -161,61 +160,61 @@ def main(argv: list[str] | None = None) -> None:
             (critic.train(), settings.critic_learning_rate),
         )
     ]
-    student, critic, student_optimizer, critic_optimizer = accelerator.prepare(
-        pipeline.transformer, critic, *optimizers
-    )
+    # One after the other: sharding takes one network with its optimiser at a time.
+    student, student_optimizer = accelerator.prepare(pipeline.transformer, optimizers[0])
+    critic, critic_optimizer = accelerator.prepare(critic, optimizers[1])
     roles = Roles(student, teacher, critic)
-    clips, held_out = split_clips(settings)
+    seed, processes = (settings.seed, accelerator.process_index), accelerator.num_processes
+    frames = pipeline.layout.new_frames + 1
+    clips, sample = explained(open_clips, settings, frames, seed, accelerator.process_index, processes)
     pool = RolloutPool(
         clips,
         pipeline,
-        settings.batch_size,
+        settings.samples(processes),
         settings.size,
         settings.max_chunks,
         settings.warm_start,
         jitter=settings.jitter,
-        seed=(settings.seed, accelerator.process_index),
+        seed=seed,
         reference_mode=settings.reference_mode,
     )
-    run = Run(accelerator, settings, pipeline, pipeline.transformer, (held_out or clips)[0], pool)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer, sample, pool)
     run.resume()
 
-    while not run.finished:
-        with torch.no_grad():
-            batch = pool.next()
+    for batch in run.passes(pool):
         exit_step = draw_exit_step(accelerator, settings.steps)
-        sigma_exit = float(scheduler.sigmas[exit_step])
-        shift = scheduler.config.shift
         learns = run.step % settings.student_every == 0
         continuity = choose_continuity(batch, settings.student_continuity)
-        with torch.set_grad_enabled(learns), accelerator.autocast():
-            sample, finished = student_sample(student, scheduler, batch, continuity, exit_step)
+        with accelerator.accumulate(student, critic):
+            with torch.set_grad_enabled(learns), accelerator.autocast():
+                sample, finished = student_sample(student, scheduler, batch, continuity, exit_step)
 
-        figures = {}
-        if learns:
-            weights = pool.weights(batch, settings.mouth_weight)
+            figures = {}
+            if learns:
+                weights = pool.weights(batch, settings.mouth_weight)
+                sigma_exit = float(scheduler.sigmas[exit_step])
+                with accelerator.autocast():
+                    gradient = score_gradient(roles, batch, sample.detach(), scheduler.config.shift, settings)
+                matching = matching_loss(sample, gradient, weights)
+                anchor = regression_loss(sample, batch.window.latents, weights)
+                hold = (1 - sigma_exit) * settings.regression_weight + sigma_exit * settings.noise_regression_weight
+                accelerator.backward(matching + hold * anchor)
+                rate = run.learning_rate(settings.student_learning_rate)
+                norm = update(accelerator, student, student_optimizer, rate, settings.max_grad_norm)
+                figures = {
+                    "matching": matching.detach(),
+                    "anchor": anchor.detach(),
+                    "g": gradient.abs().mean(),
+                    "student_gradient": norm,
+                }
+
             with accelerator.autocast():
-                gradient = score_gradient(roles, batch, sample.detach(), shift, settings)
-            matching = matching_loss(sample, gradient, weights)
-            anchor = regression_loss(sample, batch.window.latents, weights)
-            hold = (1 - sigma_exit) * settings.regression_weight + sigma_exit * settings.noise_regression_weight
-            accelerator.backward(matching + hold * anchor)
-            norm = _update(accelerator, student, student_optimizer, run, settings.student_learning_rate, settings)
-            run.average()
-            figures = {
-                "matching": matching.detach(),
-                "anchor": anchor.detach(),
-                "g": gradient.abs().mean(),
-                "student_gradient": norm,
-            }
-
-        with accelerator.autocast():
-            loss = critic_loss(critic, batch, sample.detach(), shift, settings)
-        accelerator.backward(loss)
-        norm = _update(accelerator, critic, critic_optimizer, run, settings.critic_learning_rate, settings)
+                loss = critic_loss(critic, batch, sample.detach(), scheduler.config.shift, settings)
+            accelerator.backward(loss)
+            rate = run.learning_rate(settings.critic_learning_rate)
+            norm = update(accelerator, critic, critic_optimizer, rate, settings.max_grad_norm)
         with torch.no_grad():
             motion = pool.advance(continuity, finished)
-        run.step += 1
         run.log(
             critic=loss.detach(),
             critic_gradient=norm,
@@ -225,25 +224,8 @@ def main(argv: list[str] | None = None) -> None:
             depth=sum(batch.depth) / len(batch.depth),
             **figures,
         )
-        run.keep()
+        run.complete_step(averages=learns)
     run.end()
-
-
-def _update(
-    accelerator: Accelerator,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    run: Run,
-    rate: float,
-    settings: AKDSettings,
-) -> Tensor:
-    """One optimiser step, left out where the gradient is not finite; the gradient's norm before clipping."""
-    norm = accelerator.clip_grad_norm_(network.parameters(), settings.max_grad_norm)
-    set_learning_rate(optimizer, run.learning_rate(rate))
-    if norm.isfinite() or accelerator.scaler is not None:  # fp16's scaler leaves it out itself, and has to know
-        optimizer.step()
-    optimizer.zero_grad()
-    return norm
 
 
 if __name__ == "__main__":

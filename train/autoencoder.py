@@ -21,8 +21,10 @@ from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import encode_window, speech_span, still
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
 from asymtalker.models.motion import measure_displacement, warp
+from train.clips import Clip, few_clips
 from train.config import DataSettings, parse_settings
-from train.data import Clip, WindowDataset, WindowLaw, split_clips, to_unit
+from train.data import WindowDataset, WindowLaw, to_unit
+from train.loop import explained
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> floa
 def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     settings = parse_settings(AutoencoderSettings, __doc__, argv)
-    clips, held_out = split_clips(settings)
+    clips, held_out = explained(few_clips, settings, settings.window_frames + 1)
     torch.manual_seed(settings.seed)
     layout = WindowLayout(settings.window_frames, settings.continuity_frames, temporal_ratio=4)
     vae = AutoencoderPatchKLT(

@@ -18,11 +18,14 @@ class DataSettings:
     Attributes:
         dataset: Hub id or folder.
         split: split of the dataset.
-        holdout: every n-th clip is kept out of training, for choosing settings; 0 keeps none.
+        holdout: every n-th clip (of a stream: one in n) is kept out of training, for choosing settings; 0 keeps none.
         store: folder for decoded clips.
         size: side of the frames in pixels.
         clips: use only the first n clips (to overfit on purpose), or all.
-        workers: processes that load windows.
+        streaming: read clips as they are needed and keep `open_clips` of them in memory, instead of storing all.
+        open_clips: of a stream, per process; windows are drawn from all of them at random.
+        passes: how often a streamed clip's frames are used before another takes its place.
+        workers: processes that load windows, or threads that decode a stream.
         seed: of everything random.
     """
 
@@ -32,6 +35,9 @@ class DataSettings:
     store: str = "data/store"
     size: int = 128
     clips: int | None = None
+    streaming: bool = False
+    open_clips: int = 32
+    passes: float = 1.0
     workers: int = 1
     seed: int = 0
 
@@ -45,12 +51,14 @@ class RunSettings:
         max_steps: optimiser steps at most.
         max_minutes: wall-clock minutes at most, over all resumed runs; the learning rate is annealed to whichever
             limit comes first.
-        batch_size: samples per process and step.
+        batch_size: samples of an optimiser step, over all processes.
+        accumulation: passes in which a process goes through its share of them, to save memory.
         warmup_steps: steps of linear learning-rate warm-up.
         ema_decay: decay of the averaged weights.
         max_grad_norm: gradient clipping.
         mixed_precision: "no", "bf16" or "fp16".
         compile: torch.compile the transformer's blocks.
+        gradient_checkpointing: recompute activations in the backward pass, which saves most of their memory.
         save_minutes: minutes between saves.
         log_steps: steps between log lines.
         sample_steps: steps between sample videos of a held-out clip, in `samples/`; 0 for none.
@@ -66,11 +74,13 @@ class RunSettings:
     max_steps: int = 1_000_000
     max_minutes: float | None = None
     batch_size: int = 16
+    accumulation: int = 1
     warmup_steps: int = 100
     ema_decay: float = 0.999
     max_grad_norm: float = 1.0
     mixed_precision: str = "bf16"
     compile: bool = False
+    gradient_checkpointing: bool = False
     save_minutes: float = 5.0
     log_steps: int = 20
     sample_steps: int = 1000
@@ -80,6 +90,20 @@ class RunSettings:
     hub_private: bool = False
     push_steps: int = 1000
     resume_from: Literal["hub"] | None = None
+
+    def samples(self, processes: int) -> int:
+        """Samples that a process takes in one pass.
+
+        Raises:
+            ValueError: `batch_size` cannot be divided so.
+        """
+        share, rest = divmod(self.batch_size, processes * self.accumulation)
+        if rest or not share:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be divided among {processes} processes with {self.accumulation} "
+                f"passes each: give a multiple of {processes * self.accumulation}."
+            )
+        return share
 
 
 def parse_settings(cls: type[Settings], description: str, argv: list[str] | None = None) -> Settings:
@@ -124,6 +148,8 @@ def build_settings(cls: type[Settings], values: dict) -> Settings:
     missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"missing key {', '.join(missing)}")
+    if values.get("holdout") == 1:
+        raise ValueError("holdout: 1 would leave no clip to train on")
     if values.get("resume_from") and not values.get("hub_model_id"):
         raise ValueError("resume_from: hub wants a hub_model_id")
     return cls(**values)

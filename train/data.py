@@ -1,64 +1,34 @@
-"""Training data: talking clips, cropped as the app crops, cut into windows by the window contract.
+"""Training data: windows cut from talking clips by the window contract."""
 
-A dataset is anything `datasets.load_dataset` reads as rows with a video column: a Hub id, or a folder of mp4 files with
-metadata. Each clip is decoded and cropped once into a store on disk, from which windows are drawn at random.
-"""
-
-import hashlib
+import contextlib
 import itertools
-import json
-import logging
-from concurrent.futures import ThreadPoolExecutor
+import math
+import queue
+import signal
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import cv2
-import datasets
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE, WindowLayout
+from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import cut_speech, speech_span
-from asymtalker.media.portrait import CROP_MARGIN, FaceBox, crop_box, find_faces
-from asymtalker.media.speech import read_speech
-from asymtalker.media.video import probe_video, read_frames
+from train.clips import Clip, StreamedClips, split_clips
 from train.config import DataSettings, RunSettings
 
-logger = logging.getLogger(__name__)
-
-STORE_ROOM = 1.125
-"""The store keeps this much more than the crop, so that the crop can be jittered."""
-FACE_PROBES = 8
 QUIET_WINDOW = 7
 QUIET_SHARE = 0.003
 """A frame is quiet if the mean power of the frames around it is below this share of loud speech's (−25 dB)."""
+BATCHES_AHEAD = 4
 MOUTH = (0.2, 0.6, 0.8, 1.02)
 """Mouth and chin inside a face box: left, top, right, bottom, as shares of its size."""
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """A clip of the store.
-
-    Attributes:
-        name: where it came from.
-        frames: uint8 (F, S, S, 3), a memory map.
-        speech: int16 (samples,) at 16 kHz.
-        crop: left, top, side of the app's crop, in pixels of `frames`.
-        face: left, top, width, height of the face box, in pixels of `frames`.
-    """
-
-    name: str
-    frames: np.ndarray
-    speech: np.ndarray
-    crop: tuple[float, float, float]
-    face: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,48 +52,6 @@ class WindowLaw:
 @dataclass(frozen=True, kw_only=True)
 class WindowStageSettings(DataSettings, RunSettings, WindowLaw):
     """Settings of a stage that trains on windows of real clips."""
-
-
-def load_clips(source: str, split: str, size: int, store: str | Path, workers: int = 2) -> list[Clip]:
-    """Loads the clips of a dataset, decoding into `store` those that are not there yet.
-
-    Args:
-        source: Hub id or folder.
-        split: split of the dataset.
-        size: side of the training frames in pixels.
-        store: folder for decoded clips.
-        workers: decoding threads.
-
-    Raises:
-        ValueError: if the dataset has no video column or none of its clips can be used.
-    """
-    rows = datasets.load_dataset(source, split=split, streaming=True)
-    column = _video_column(rows, source)
-    folder = Path(store) / hashlib.sha1(f"{source}|{split}|{size}|{STORE_ROOM}|{CROP_MARGIN}".encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    videos = [row[column] for row in rows.decode(False)]
-    names = [Path(video["path"] or f"{index:06d}").stem for index, video in enumerate(videos)]
-    jobs = [
-        (video["bytes"] or video["path"], folder / name, size)
-        for video, name in zip(videos, names, strict=True)
-        if not (folder / f"{name}.json").exists()
-    ]
-    with ThreadPoolExecutor(workers) as pool:  # what decodes and resizes runs outside Python's lock
-        list(tqdm(pool.map(_store_clip, *zip(*jobs, strict=True)), total=len(jobs), desc="clips")) if jobs else None
-    clips = [clip for name in names if (clip := _load_clip(folder / name)) is not None]
-    if not clips:
-        raise ValueError(f"No clip of {source} ({split}) can be used: see the warnings above.")
-    logger.info("%s (%s): %d clips of %d, %.2f h", source, split, len(clips), len(names), _hours(clips))
-    return clips
-
-
-def split_clips(settings: DataSettings) -> tuple[list[Clip], list[Clip]]:
-    """The clips to train on, and those held out."""
-    clips = load_clips(settings.dataset, settings.split, settings.size, settings.store)[: settings.clips]
-    if not settings.holdout:
-        return clips, []
-    held_out = clips[:: settings.holdout]
-    return [clip for clip in clips if clip not in held_out], held_out
 
 
 def sample_window(
@@ -301,31 +229,138 @@ class WindowDataset(torch.utils.data.Dataset):
         return sample_window(clip, self._layout, self._span, self._size, rng, self._law)
 
 
-def window_loader(
-    clips: list[Clip], settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator, step: int
-) -> torch.utils.data.DataLoader:
-    """Batches of `sample_window` from the training clips, without end; every process draws its own.
+class StoredWindows:
+    """Batches of random windows of stored clips, without end; every process draws its own.
 
-    Args:
-        step: steps already taken; the batches are those that follow.
+    Attributes:
+        sample: a clip to make sample videos of, held out if any is.
     """
-    dataset = WindowDataset(
-        clips,
-        pipeline.layout,
-        speech_span(pipeline.speech_encoder, pipeline.layout),
-        settings.size,
-        settings,
-        settings.seed,
-    )
-    first = step * settings.batch_size * accelerator.num_processes + accelerator.process_index
-    return torch.utils.data.DataLoader(
-        dataset,
-        settings.batch_size,
-        sampler=itertools.count(first, accelerator.num_processes),
-        num_workers=settings.workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # of the workers' seeds, which nobody uses: the noise of training stays as it is
-    )
+
+    def __init__(self, settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator) -> None:
+        clips, held_out = split_clips(settings)
+        self.sample = (held_out or clips)[0]
+        self._settings, self._accelerator = settings, accelerator
+        span = speech_span(pipeline.speech_encoder, pipeline.layout)
+        self._dataset = WindowDataset(clips, pipeline.layout, span, settings.size, settings, settings.seed)
+
+    def batches(self, step: int) -> Iterator[dict[str, Tensor]]:
+        """Batches of `sample_window`, those that follow after `step` steps of the optimiser."""
+        processes = self._accelerator.num_processes
+        first = step * self._settings.batch_size + self._accelerator.process_index
+        return iter(
+            torch.utils.data.DataLoader(
+                self._dataset,
+                self._settings.samples(processes),
+                sampler=itertools.count(first, processes),
+                num_workers=self._settings.workers,
+                worker_init_fn=_leave_signals_to_parent,
+                pin_memory=torch.cuda.is_available(),
+                # of the workers' seeds, which nobody uses: the noise of training stays as it is
+                generator=torch.Generator(),
+            )
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the step tells the windows."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to do, see `state_dict`."""
+
+
+def _leave_signals_to_parent(_: int) -> None:
+    """Whoever ends a job signals all of its processes; without its workers the run could not end cleanly."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+class StreamedWindows:
+    """Batches of random windows of streamed clips, without end; every process reads its own part of the dataset.
+
+    Windows are drawn from all open clips at random; a clip whose frames were used often enough makes room for the next
+    of the stream. A thread works ahead; the state is that of the last batch that was taken.
+
+    Attributes:
+        sample: as in `StoredWindows`.
+    """
+
+    def __init__(self, settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator) -> None:
+        self._settings, self._layout = settings, pipeline.layout
+        self._process = accelerator.process_index
+        self._samples = settings.samples(accelerator.num_processes)
+        self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
+        frames = pipeline.layout.window_frames + 1  # a window and a reference
+        self._clips = StreamedClips(settings, frames, self._process, accelerator.num_processes)
+        self.sample = self._clips.held_out() or self._clips.clip(0)
+        self._numbers = list(range(settings.open_clips))  # of the clips that are open
+        self._uses = [0] * settings.open_clips
+        self._windows = 0
+        self._state = self._snapshot()
+
+    def batches(self, step: int) -> Iterator[dict[str, Tensor]]:
+        """Batches of `sample_window`; the state tells where to go on, whatever the step."""
+        made = queue.Queue(maxsize=BATCHES_AHEAD)
+        over = threading.Event()
+        worker = threading.Thread(target=self._work, args=(made, over), name="windows", daemon=True)
+        worker.start()
+        try:
+            while True:
+                batch, self._state = made.get()
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+        finally:
+            over.set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream was when the last batch was made."""
+        return self._state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on after the batch of `state_dict`, of a stream with the same settings."""
+        self._numbers, self._uses, self._windows = list(state["numbers"]), list(state["uses"]), state["windows"]
+        self._clips.load_state_dict(state["clips"])
+        self._state = state
+
+    def _snapshot(self) -> dict[str, Any]:
+        numbers, uses = list(self._numbers), list(self._uses)
+        return {"numbers": numbers, "uses": uses, "windows": self._windows, "clips": self._clips.state_dict()}
+
+    def _work(self, made: queue.Queue, over: threading.Event) -> None:
+        while not over.is_set():
+            try:
+                rows = [self._draw() for _ in range(self._samples)]
+                result = torch.utils.data.default_collate(rows), self._snapshot()
+            except Exception as error:  # is raised where the batches are taken
+                result = error, self._state
+            while not over.is_set():
+                with contextlib.suppress(queue.Full):
+                    made.put(result, timeout=1)
+                    break
+
+    def _draw(self) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._settings.seed, self._process, self._windows))
+        slot = int(rng.integers(len(self._numbers)))
+        clip = self._clips.clip(self._numbers[slot])
+        row = sample_window(clip, self._layout, self._span, self._settings.size, rng, self._settings)
+        self._windows += 1
+        self._uses[slot] += 1
+        if self._uses[slot] >= math.ceil(self._settings.passes * len(clip.frames) / self._layout.new_frames):
+            self._numbers[slot], self._uses[slot] = max(self._numbers) + 1, 0
+            self._clips.keep(self._numbers)
+        return row
+
+
+def open_windows(
+    settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator
+) -> StoredWindows | StreamedWindows:
+    """The windows to train on.
+
+    Raises:
+        ValueError: the dataset cannot be used.
+    """
+    kind = StreamedWindows if settings.streaming else StoredWindows
+    return kind(settings, pipeline, accelerator)
 
 
 def to_unit(frames: Tensor) -> Tensor:
@@ -338,67 +373,3 @@ def mouth_weights(mouth: Tensor, latent_size: tuple[int, int], weight: float) ->
     share = F.adaptive_max_pool2d(mouth.unsqueeze(1), latent_size)
     weights = 1 + (weight - 1) * share
     return (weights / weights.mean((-2, -1), keepdim=True)).unsqueeze(2)
-
-
-def _video_column(rows: datasets.IterableDataset, source: str) -> str:
-    for name, feature in (rows.features or {}).items():
-        if isinstance(feature, datasets.Video):
-            return name
-    raise ValueError(f"{source} has no video column; its columns are {', '.join(rows.features or {})}.")
-
-
-def _store_clip(video: bytes | str, target: Path, size: int) -> None:
-    """Decodes one clip into the store; what cannot be used is noted there with the reason, and skipped."""
-    try:
-        record = _decode_clip(video, target, size)
-    except (ValueError, OSError) as error:
-        record = {"error": str(error)}
-    target.with_suffix(".json").write_text(json.dumps(record))
-
-
-def _decode_clip(video: bytes | str, target: Path, size: int) -> dict:
-    if round(probe_video(video).fps) != FPS:
-        raise ValueError(f"{probe_video(video).fps:g} frames per second; {FPS} are needed")
-    speech = read_speech(video, SAMPLING_RATE)
-    frames = np.stack(list(read_frames(video)))
-    face = _median_face(frames)
-    image_size = frames.shape[2], frames.shape[1]
-    box, room = crop_box(face, image_size), crop_box(face, image_size, CROP_MARGIN * STORE_ROOM)
-    side = round(size * room.side / box.side)
-    frames = frames[:, room.top : room.top + room.side, room.left : room.left + room.side]
-    scale = side / room.side
-    np.save(target.with_suffix(".frames.npy"), np.stack([_resize(frame, side) for frame in frames]))
-    np.save(target.with_suffix(".speech.npy"), np.round(np.clip(speech, -1, 1) * 32767).astype(np.int16))
-    crop = [(box.left - room.left) * scale, (box.top - room.top) * scale, box.side * scale]
-    corner = [(face.left - room.left) * scale, (face.top - room.top) * scale]
-    return {"crop": crop, "face": [*corner, face.width * scale, face.height * scale]}
-
-
-def _median_face(frames: np.ndarray) -> FaceBox:
-    probes = np.linspace(0, len(frames) - 1, FACE_PROBES).astype(int)
-    faces = [found[0] for probe in probes if (found := find_faces(Image.fromarray(frames[probe])))]
-    if len(faces) < FACE_PROBES // 2:
-        raise ValueError(f"a face was found in only {len(faces)} of {FACE_PROBES} frames")
-    return FaceBox(*(int(value) for value in np.median(faces, axis=0)))
-
-
-def _resize(frame: np.ndarray, side: int) -> np.ndarray:
-    return cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA if side < len(frame) else cv2.INTER_LINEAR)
-
-
-def _load_clip(target: Path) -> Clip | None:
-    record = json.loads(target.with_suffix(".json").read_text())
-    if "error" in record:
-        logger.warning("skipped %s: %s", target.name, record["error"])
-        return None
-    return Clip(
-        name=target.name,
-        frames=np.load(target.with_suffix(".frames.npy"), mmap_mode="r"),
-        speech=np.load(target.with_suffix(".speech.npy")),
-        crop=tuple(record["crop"]),
-        face=tuple(record["face"]),
-    )
-
-
-def _hours(clips: list[Clip]) -> float:
-    return sum(len(clip.frames) for clip in clips) / FPS / 3600

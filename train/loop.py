@@ -7,27 +7,30 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast, set_seed
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast, send_to_device, set_seed
 from diffusers import ModelMixin
 from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.training_utils import EMAModel
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 from asymtalker import AsymTalkerPipeline
+from train.clips import Clip
 from train.config import RunSettings
-from train.data import Clip
 from train.hub import STATE, HubPusher, fetch_state
 from train.report import write_card, write_sample
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+Batch = TypeVar("Batch")
 
 FINAL_RATE = 0.02
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -72,13 +75,14 @@ class Run:
         self._ema = EMAModel(trained.parameters(), decay=settings.ema_decay, use_ema_warmup=True, power=0.75)
         self._output = Path(settings.output)
         self._earlier_seconds = 0.0
-        self._begin = self._saved = time.monotonic()
+        self._begin = self._saved = self._logged = time.monotonic()
+        self._waited = 0.0
         self._sums: dict[str, list[float]] = {}
         self._told_to_end = False
         self._handlers: dict[int, Any] = {}
         self._pusher = None
         if settings.hub_model_id and accelerator.is_main_process:
-            self._pusher = _explained(HubPusher, settings.hub_model_id, self._branch, settings.hub_private)
+            self._pusher = explained(HubPusher, settings.hub_model_id, self._branch, settings.hub_private)
 
     @property
     def seconds(self) -> float:
@@ -101,9 +105,25 @@ class Run:
         told = torch.tensor(float(self._told_to_end), device=self._accelerator.device)
         return self.progress >= 1 or self._accelerator.reduce(told, reduction="sum").item() > 0
 
-    def average(self) -> None:
-        """Takes the weights of this step into the average."""
-        self._ema.step(self._trained.parameters())
+    def passes(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Batches on the device until the run is over; the time that is waited for them is counted."""
+        batches = iter(batches)
+        while not (self._accelerator.sync_gradients and self.finished):  # never in the middle of a step
+            begin = time.monotonic()
+            batch = next(batches)
+            self._waited += time.monotonic() - begin
+            yield send_to_device(batch, self._accelerator.device, non_blocking=True)
+
+    def complete_step(self, averages: bool = True) -> None:
+        """Counts a step once all its passes are made: averages the weights if they changed, logs, saves."""
+        if not self._accelerator.sync_gradients:
+            return
+        if averages:
+            self._ema.step(self._trained.parameters())
+        self.step += 1
+        if self.step % self._settings.log_steps == 0:
+            self._write_log()
+        self._keep()
 
     def learning_rate(self, base: float) -> float:
         """Linear warm-up, then a cosine down to a fiftieth."""
@@ -111,22 +131,13 @@ class Run:
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress))
         return base * warmup * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
-    def log(self, **values: float | Tensor) -> None:
-        """Collects figures of a step; their means are logged every `log_steps` steps."""
+    def log(self, **values: float | Tensor | None) -> None:
+        """Collects figures of a pass; their means are logged every `log_steps` steps."""
         for name, value in values.items():
-            self._sums.setdefault(name, []).append(float(value))
-        if self.step % self._settings.log_steps:
-            return
-        means = {name: sum(figures) / len(figures) for name, figures in self._sums.items()}
-        self._sums.clear()
-        self._accelerator.log(means, step=self.step)
-        if self._accelerator.is_main_process:
-            line = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-            logger.info("step %d  %.1f min  %s", self.step, self.seconds / 60, line)
-            with open(self._output / "log.jsonl", "a") as file:
-                file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
+            if value is not None:
+                self._sums.setdefault(name, []).append(float(value))
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """Saves, makes a sample and pushes, where it is time to; alike on all processes."""
         settings = self._settings
         samples = bool(settings.sample_steps) and self.step % settings.sample_steps == 0
@@ -143,17 +154,21 @@ class Run:
 
     def save(self) -> None:
         """Saves the state to resume from, and the averaged weights as a pipeline folder."""
+        begin = time.monotonic()
         fresh = self._output / "state.new"
         self._accelerator.save_state(str(fresh))
         if self._own is not None:
             torch.save(self._own.state_dict(), fresh / self._own_file)
+        if self._accelerator.is_main_process or self._sharded:
+            torch.save(local_average(self._ema), fresh / self._average_file)
+        weights = averaged_weights(self._pipeline.transformer, self._trained, self._ema)
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             (fresh / "run.json").write_text(json.dumps({"step": self.step, "seconds": self.seconds}))
-            torch.save(self._ema.state_dict(), fresh / "ema.pt")
             _replace_folder(fresh, self._output / "state")
-            save_averaged(self._pipeline, self._ema, self._output / "pipeline", self._trained)
+            save_pipeline(self._pipeline, weights, self._output / "pipeline")
         self._accelerator.wait_for_everyone()
+        self._logged += time.monotonic() - begin  # is not counted as training
         self._saved = time.monotonic()
 
     def end(self) -> None:
@@ -178,16 +193,21 @@ class Run:
         if self._accelerator.is_main_process:
             _restore_folder(state)
             if self._settings.resume_from == "hub":
-                _explained(fetch_state, self._settings.hub_model_id, self._branch, state)
+                explained(fetch_state, self._settings.hub_model_id, self._branch, state)
         self._accelerator.wait_for_everyone()
         if not (state / "run.json").exists():
             return
-        self._accelerator.load_state(str(state))
+        try:
+            self._accelerator.load_state(str(state))
+        except (RuntimeError, ValueError) as error:
+            raise SystemExit(
+                f"{state} is not of these networks: {error}\nName another output, or give the settings of that run."
+            ) from error
         saved = json.loads((state / "run.json").read_text())
         self.step, self._earlier_seconds = saved["step"], saved["seconds"]
-        self._begin = time.monotonic()
+        self._begin = self._logged = time.monotonic()
         place = {"map_location": self._accelerator.device, "weights_only": True}
-        self._ema.load_state_dict(torch.load(state / "ema.pt", **place))
+        load_local_average(self._ema, torch.load(state / self._average_file, **place))
         if self._own is not None:
             self._own.load_state_dict(torch.load(state / self._own_file, **place))
         logger.info("resumed at step %d, after %.1f min", self.step, self._earlier_seconds / 60)
@@ -201,6 +221,21 @@ class Run:
         folders = {"": self._output / "pipeline", ".": self._output / "README.md", "samples": self._output / "samples"}
         return {place: folder for place, folder in folders.items() if folder.exists()}
 
+    def _write_log(self) -> None:
+        means = {name: sum(figures) / len(figures) for name, figures in self._sums.items()}
+        elapsed, steps = time.monotonic() - self._logged, self._settings.log_steps
+        # Of the loop without saving; `waiting` is the share of it in which there was no batch yet.
+        means["samples_per_second"] = steps * self._settings.batch_size / elapsed
+        means["waiting"] = self._waited / elapsed
+        self._sums.clear()
+        self._accelerator.log(means, step=self.step)
+        if self._accelerator.is_main_process:
+            line = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
+            logger.info("step %d  %.1f min  %s", self.step, self.seconds / 60, line)
+            with open(self._output / "log.jsonl", "a") as file:
+                file.write(json.dumps({"step": self.step, "minutes": round(self.seconds / 60, 2), **means}) + "\n")
+        self._logged, self._waited = time.monotonic(), 0.0
+
     def _write_sample(self) -> None:
         target = self._output / "samples" / f"step-{self.step:07d}.mp4"
         write_sample(self._output / "pipeline", self._sample, target, self._accelerator.device)
@@ -213,6 +248,14 @@ class Run:
         stage = type(self._settings).__name__.removesuffix("Settings")
         write_card(self._output / "README.md", self._settings, stage, self.step, self.seconds, devices)
         self._pusher.push(self._shown | {STATE: self._output / "state"}, f"Step {self.step}")
+
+    @property
+    def _sharded(self) -> bool:
+        return self._accelerator.distributed_type is DistributedType.FSDP
+
+    @property
+    def _average_file(self) -> str:
+        return f"average_{self._accelerator.process_index}.pt" if self._sharded else "average.pt"
 
     @property
     def _own_file(self) -> str:
@@ -233,12 +276,37 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     precision = settings.mixed_precision or "no"  # YAML reads a bare no as false
-    accelerator = Accelerator(mixed_precision=precision, log_with=settings.tracker, project_dir=settings.output)
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=settings.accumulation,
+        log_with=settings.tracker,
+        project_dir=settings.output,
+    )
+    explained(settings.samples, accelerator.num_processes)
     if settings.tracker:
         accelerator.init_trackers("asymtalker")
     set_seed(seed, device_specific=True)
     Path(settings.output).mkdir(parents=True, exist_ok=True)
     return accelerator
+
+
+def open_pipeline(source: str, size: int) -> AsymTalkerPipeline:
+    """Loads the pipeline that a stage starts from, a folder or a Hub id, for frames of so many pixels a side.
+
+    Raises:
+        SystemExit: there is none, or it is of another architecture or frame size; says what to do.
+    """
+    try:
+        pipeline = AsymTalkerPipeline.from_pretrained(source)
+    except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise SystemExit(
+            f"{source} is not a checkpoint to start from: {error}\nGive the `pipeline` folder of an earlier stage, or "
+            "the Hub id of a checkpoint of AsymTalker."
+        ) from error
+    if pipeline.frame_size != (size, size):
+        made = " × ".join(map(str, pipeline.frame_size))
+        raise SystemExit(f"{source} makes frames of {made} pixels, and size is {size}: they have to be the same.")
+    return pipeline
 
 
 def keep_freed_memory() -> None:
@@ -255,28 +323,82 @@ def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: 
     if device.type == "cpu":
         for block in transformer.blocks:
             block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH
+    if settings.gradient_checkpointing:
+        transformer.enable_gradient_checkpointing()
     if settings.compile:
         transformer.compile_repeated_blocks()
     return transformer
 
 
-def save_averaged(pipeline: AsymTalkerPipeline, ema: EMAModel, folder: Path, trained: torch.nn.Module) -> None:
-    """Writes the pipeline with averaged weights of `trained`, beside and then renamed."""
+def averaged_weights(transformer: ModelMixin, trained: torch.nn.Module, ema: EMAModel) -> dict[str, Tensor]:
+    """The transformer's weights with those of `trained`, a part of it or all, averaged; whole where they are sharded.
+
+    All processes have to call it.
+    """
     parameters = list(trained.parameters())
     ema.store(parameters)
     ema.copy_to(parameters)
-    beside = folder.with_name(folder.name + ".new")
-    pipeline.save_pretrained(beside)
+    state = get_model_state_dict(transformer, options=StateDictOptions(full_state_dict=True))
+    state = {name: weights.detach().to("cpu", copy=True) for name, weights in state.items()}
     ema.restore(parameters)
+    return state
+
+
+def save_pipeline(pipeline: AsymTalkerPipeline, weights: dict[str, Tensor], folder: Path) -> None:
+    """Writes the pipeline with these weights of its transformer, beside and then renamed."""
+    trained = pipeline.transformer
+    whole = type(trained).from_config(trained.config)
+    whole.load_state_dict(weights)
+    beside = folder.with_name(folder.name + ".new")
+    pipeline.register_modules(transformer=whole)
+    try:
+        pipeline.save_pretrained(beside)
+    finally:
+        pipeline.register_modules(transformer=trained)
     _replace_folder(beside, folder)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def local_average(ema: EMAModel) -> dict[str, Any]:
+    """The state of averaged weights as this process has them: of sharded ones, its own shards."""
+    state = ema.state_dict()
+    return state | {"shadow_params": [_local(weights) for weights in state["shadow_params"]]}
+
+
+def load_local_average(ema: EMAModel, state: dict[str, Any]) -> None:
+    """Takes up `local_average`."""
+    for weights, saved in zip(ema.shadow_params, state["shadow_params"], strict=True):
+        _local(weights).copy_(saved)
+    ema.load_state_dict({name: value for name, value in state.items() if name != "shadow_params"})
+
+
+def _local(weights: Tensor) -> Tensor:
+    return weights.to_local() if isinstance(weights, DTensor) else weights
+
+
+def update(
+    accelerator: Accelerator,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    max_grad_norm: float,
+) -> Tensor | None:
+    """One optimiser step, left out where the gradient is not finite.
+
+    Returns:
+        The gradient's norm before clipping; None in a pass that only adds to the gradient.
+    """
+    if not accelerator.sync_gradients:
+        return None
+    norm = accelerator.clip_grad_norm_(network.parameters(), max_grad_norm)
     for group in optimizer.param_groups:
         group["lr"] = rate
+    if norm.isfinite() or accelerator.scaler is not None:  # fp16's scaler leaves it out itself, and has to know
+        optimizer.step()
+    optimizer.zero_grad()
+    return norm
 
 
-def _explained(action: Callable[..., Result], *args: Any) -> Result:
+def explained(action: Callable[..., Result], *args: Any) -> Result:
     """Ends with the reason, not with a traceback, where the user has to do something."""
     try:
         return action(*args)

@@ -21,8 +21,8 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import speech_windows
 from asymtalker.models.motion import measure_displacement, warp
 from train.config import parse_settings
-from train.data import WindowStageSettings, split_clips, to_unit, window_loader
-from train.loop import Run, set_learning_rate, start
+from train.data import WindowStageSettings, open_windows, to_unit
+from train.loop import Run, explained, open_pipeline, start, update
 from train.losses import painting_loss
 
 
@@ -64,7 +64,7 @@ def paint_batch(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(PainterSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.init)
+    pipeline = open_pipeline(settings.init, settings.size)
     pipeline.to(accelerator.device)
     if pipeline.transformer.motion is None:
         raise SystemExit(f"The transformer of {settings.init} has no motion prior, so there is nothing to paint on.")
@@ -74,26 +74,20 @@ def main(argv: list[str] | None = None) -> None:
         painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
     painter, optimizer = accelerator.prepare(painter, optimizer)
-    clips, held_out = split_clips(settings)
-    run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter, (held_out or clips)[0])
+    windows = explained(open_windows, settings, pipeline, accelerator)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter, windows.sample, windows)
     run.resume()
 
-    for batch in window_loader(clips, settings, pipeline, accelerator, run.step):
-        if run.finished:
-            break
-        set_learning_rate(optimizer, run.learning_rate(settings.learning_rate))
-        batch = {name: values.to(accelerator.device, non_blocking=True) for name, values in batch.items()}
-        with accelerator.autocast():
-            painted, real, weights = paint_batch(pipeline, batch, settings)
-        loss = painting_loss(painted, real, weights)
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(painter.parameters(), settings.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        run.step += 1
-        run.average()
-        run.log(loss=loss.detach(), gradient=norm)
-        run.keep()
+    for batch in run.passes(windows.batches(run.step)):
+        rate = run.learning_rate(settings.learning_rate)
+        with accelerator.accumulate(painter):
+            with accelerator.autocast():
+                painted, real, weights = paint_batch(pipeline, batch, settings)
+            loss = painting_loss(painted, real, weights)
+            accelerator.backward(loss)
+            norm = update(accelerator, painter, optimizer, rate, settings.max_grad_norm)
+        run.log(loss=loss.detach(), gradient=norm, rate=rate)
+        run.complete_step()
     run.end()
 
 

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 EXTENSIONS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"}
 SIDE = 256
+"""Of a clip in pixels, if nothing else is asked for."""
 MARGIN = 2.4
 """Side of a clip in widths of the face: more than the app's crop, so that training can vary it."""
 MIN_SECONDS, MAX_SECONDS = 3.0, 30.0
@@ -210,15 +211,17 @@ def choose_crops(shots: list[Shot], speech: np.ndarray, size: tuple[int, int]) -
     return crops, refused
 
 
-def write_clips(path: Path, crops: list[Crop], speech: np.ndarray, folder: Path, name: str) -> list[dict]:
+def write_clips(
+    path: Path, crops: list[Crop], speech: np.ndarray, folder: Path, name: str, side: int = SIDE
+) -> list[dict]:
     """Writes the clips of a video in a second pass over it; returns their rows of metadata."""
     rows, frames = [], enumerate(read_steadily(path))
     for number, crop in enumerate(crops):
         target = folder / f"{name}-{number:03d}.mp4"
-        with VideoWriter(target, (SIDE, SIDE), FPS, SAMPLING_RATE, label=False, generated=False) as writer:
+        with VideoWriter(target, (side, side), FPS, SAMPLING_RATE, label=False, generated=False) as writer:
             for index, (frame, _) in frames:
                 if index >= crop.start:
-                    writer.write(_cut(frame, crop.box)[None])
+                    writer.write(_cut(frame, crop.box, side)[None])
                 if index == crop.stop - 1:
                     break
             sound = speech[crop.start * SAMPLES_PER_FRAME : crop.stop * SAMPLES_PER_FRAME]
@@ -236,24 +239,29 @@ def write_clips(path: Path, crops: list[Crop], speech: np.ndarray, folder: Path,
     return rows
 
 
-def _cut(frame: np.ndarray, box: CropBox) -> np.ndarray:
+def _cut(frame: np.ndarray, box: CropBox, side: int) -> np.ndarray:
     square = frame[box.top : box.top + box.side, box.left : box.left + box.side]
-    return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if box.side > SIDE else cv2.INTER_CUBIC)
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if box.side > side else cv2.INTER_CUBIC)
 
 
-def prepare_video(path: Path, folder: Path, name: str) -> dict:
+def prepare_video(path: Path, folder: Path, name: str, side: int = SIDE) -> dict:
     """Writes the clips of one video; returns `{"rows", "refused"}`. What cannot be decoded is refused, never fatal."""
     try:
         speech = read_speech(path, SAMPLING_RATE)
         shots, size = find_shots(path)
         crops, refused = choose_crops(shots, speech, size)
-        return {"rows": write_clips(path, crops, speech, folder, name), "refused": refused}
+        return {"rows": write_clips(path, crops, speech, folder, name, side), "refused": refused}
     except (ValueError, OSError) as error:
         return {"rows": [], "refused": [str(error)]}
 
 
-def prepare(raw: Path, output: Path) -> int:
+def prepare(raw: Path, output: Path, side: int = SIDE) -> int:
     """Prepares all videos under a folder; returns the number of clips. Done ones are not done again.
+
+    Args:
+        raw: folder of videos.
+        output: folder of the dataset.
+        side: of the clips, in pixels.
 
     Raises:
         ValueError: there is no video, or none of them gave a clip.
@@ -267,11 +275,11 @@ def prepare(raw: Path, output: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     rows, refused = [], 0
     for path in tqdm(videos, desc="videos", unit="video"):
-        stamp = f"{path.relative_to(raw)}|{path.stat().st_size}|{path.stat().st_mtime_ns}"
+        stamp = f"{path.relative_to(raw)}|{path.stat().st_size}|{path.stat().st_mtime_ns}|{side}"
         name = f"{path.stem[:40]}-{hashlib.sha1(stamp.encode()).hexdigest()[:8]}"
         record = records / f"{name}.json"
         if not record.exists():
-            _write(record, json.dumps(prepare_video(path, split / "clips", name), ensure_ascii=False))
+            _write(record, json.dumps(prepare_video(path, split / "clips", name, side), ensure_ascii=False))
             for reason in json.loads(record.read_text())["refused"]:
                 logger.warning("left out: %s, %s", path.name, reason)
         done = json.loads(record.read_text())
@@ -314,13 +322,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("raw", type=Path, help="folder of raw videos")
     parser.add_argument("output", type=Path, help="folder of the dataset")
+    parser.add_argument("--side", type=int, default=SIDE, help=f"pixels of a clip's side ({SIDE}); 512 for 512² models")
     parser.add_argument("--push-to-hub", metavar="OWNER/NAME", help="dataset repository to upload to")
     parser.add_argument("--private", action="store_true", help="make the repository private")
     args = parser.parse_args(argv)
     try:
         if args.push_to_hub:
             check_login()
-        prepare(args.raw, args.output)
+        prepare(args.raw, args.output, args.side)
     except ValueError as error:
         parser.exit(1, f"{error}\n")
     if args.push_to_hub:

@@ -13,7 +13,7 @@ from PIL import Image
 from asymtalker import AsymTalkerPipeline, __version__
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.media.video import VideoWriter
-from train.data import Clip
+from train.clips import Clip
 
 SAMPLE_SECONDS = 6
 CARD = """---

@@ -5,6 +5,7 @@ nothing: a stream is advanced window by window until its clip ends, then another
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from asymtalker.conditioning import (
     encode_window,
     speech_span,
 )
-from train.data import Clip, ClipStream, mouth_weights, to_unit
+from train.clips import ClipSource
+from train.data import ClipStream, mouth_weights, to_unit
 
 
 @dataclass
@@ -60,7 +62,7 @@ class RolloutPool:
     """Persistent rollouts.
 
     Args:
-        clips: real clips; those shorter than one chunk are left out.
+        clips: real clips, longer than a chunk.
         pipeline: gives layout, autoencoder and speech encoder.
         batch_size: streams.
         size: side of the frames.
@@ -72,7 +74,7 @@ class RolloutPool:
 
     def __init__(
         self,
-        clips: list[Clip],
+        clips: ClipSource,
         pipeline: AsymTalkerPipeline,
         batch_size: int,
         size: int,
@@ -82,10 +84,7 @@ class RolloutPool:
         seed: tuple[int, ...],
         reference_mode: ReferenceMode = "temporal",
     ) -> None:
-        self._clips = [clip for clip in clips if len(clip.frames) > pipeline.layout.new_frames]
-        if not self._clips:
-            raise ValueError(f"No clip is longer than a chunk of {pipeline.layout.new_frames} frames.")
-        self._pipeline, self._size, self._max_chunks = pipeline, size, max_chunks
+        self._clips, self._pipeline, self._size, self._max_chunks = clips, pipeline, size, max_chunks
         self._warm_start, self._jitter, self._mode = warm_start, jitter, reference_mode
         self._seed, self._drawn = seed, 0
         self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
@@ -94,11 +93,19 @@ class RolloutPool:
         self._continuity: list[Tensor | None] = [None] * batch_size
         self._frames: Tensor | None = None
 
+    def __iter__(self) -> Iterator[RolloutBatch]:
+        """Chunks without end; what was made of each has to be given to `advance`."""
+        while True:
+            with torch.no_grad():
+                batch = self.next()
+            yield batch
+
     def next(self) -> RolloutBatch:
         """The next chunk of every stream; streams that ended are replaced."""
         for index, stream in enumerate(self._streams):
             if stream is None or self._depth[index] >= self._limit[index] or self._chunk[index] >= stream.chunks:
                 self._replace(index, fresh=stream is None)
+        self._clips.keep(self._number)
         device = self._pipeline.device
         rows = [stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)]
         self._frames = to_unit(torch.stack([row["window"] for row in rows]).to(device))
@@ -138,11 +145,12 @@ class RolloutPool:
         return mouth_weights(batch.mouth, batch.window.latents.shape[-2:], mouth_weight)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where every stream is; with the seed, the clips are known from the streams' numbers."""
-        return {name: copy.copy(getattr(self, name)) for name in self._STATE}
+        """Where every stream is, and its clip."""
+        return {"clips": self._clips.state_dict()} | {name: copy.copy(getattr(self, name)) for name in self._STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the streams of `state_dict`, of a pool with the same clips and settings."""
+        self._clips.load_state_dict(state["clips"])
         for name in self._STATE:
             setattr(self, name, state[name])
         self._streams = [self._draw(number)[0] for number in self._number]
@@ -161,7 +169,7 @@ class RolloutPool:
     def _draw(self, number: int) -> tuple[ClipStream, int, int]:
         """The stream of a number, its first chunk, and a random depth."""
         rng = np.random.default_rng((*self._seed, number))
-        clip = self._clips[rng.integers(len(self._clips))]
+        clip = self._clips.clip(number)
         first = int(rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
         if rng.random() < 0.5:
             first = min(first, int(rng.integers(0, 25)))  # most of the clip ahead: a deep rollout

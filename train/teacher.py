@@ -21,8 +21,8 @@ from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
 from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
 from train.config import parse_settings
-from train.data import WindowStageSettings, mouth_weights, split_clips, to_unit, window_loader
-from train.loop import Run, prepare_transformer, set_learning_rate, start
+from train.data import WindowStageSettings, mouth_weights, open_windows, to_unit
+from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
 
@@ -89,7 +89,7 @@ def teacher_loss(
 def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(TeacherSettings, __doc__, argv)
     accelerator = start(settings, settings.seed)
-    pipeline = AsymTalkerPipeline.from_pretrained(settings.init)
+    pipeline = open_pipeline(settings.init, settings.size)
     pipeline.register_modules(scheduler=FlowMatchEulerDiscreteScheduler.from_config(pipeline.scheduler.config))
     for model in (pipeline.vae, pipeline.speech_encoder):
         model.to(accelerator.device)
@@ -102,26 +102,19 @@ def main(argv: list[str] | None = None) -> None:
         weight_decay=settings.weight_decay,
     )
     transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    clips, held_out = split_clips(settings)
-    run = Run(accelerator, settings, pipeline, pipeline.transformer, (held_out or clips)[0])
+    windows = explained(open_windows, settings, pipeline, accelerator)
+    run = Run(accelerator, settings, pipeline, pipeline.transformer, windows.sample, windows)
     run.resume()
 
-    for batch in window_loader(clips, settings, pipeline, accelerator, run.step):
-        if run.finished:
-            break
+    for batch in run.passes(windows.batches(run.step)):
         rate = run.learning_rate(settings.learning_rate)
-        set_learning_rate(optimizer, rate)
-        batch = {name: values.to(accelerator.device, non_blocking=True) for name, values in batch.items()}
-        with accelerator.autocast():
-            losses = teacher_loss(transformer, pipeline, batch, settings)
-        accelerator.backward(losses["loss"])
-        norm = accelerator.clip_grad_norm_(transformer.parameters(), settings.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        run.average()
-        run.step += 1
+        with accelerator.accumulate(transformer):
+            with accelerator.autocast():
+                losses = teacher_loss(transformer, pipeline, batch, settings)
+            accelerator.backward(losses["loss"])
+            norm = update(accelerator, transformer, optimizer, rate, settings.max_grad_norm)
         run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
-        run.keep()
+        run.complete_step()
     run.end()
 
 

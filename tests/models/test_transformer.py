@@ -83,17 +83,19 @@ def test_a_latent_frame_hears_only_its_own_sound():
     assert moved.tolist() == [False, False, False, True, False, False]
 
 
+@pytest.mark.parametrize("ratio", [4, 8])
 @torch.no_grad()
-def test_audio_windows_of_a_latent_frame():
+def test_audio_windows_of_a_latent_frame(ratio):
     """A later latent frame takes [:3] of its first frame's five, the centre of the middle ones, [2:] of its last."""
-    project = AudioProjection(feature_dim=1, dim=2, temporal_ratio=4, tokens=1, hidden_dim=8)
+    project = AudioProjection(feature_dim=1, dim=2, temporal_ratio=ratio, tokens=1, hidden_dim=8)
     seen = {}
     project.proj1.register_forward_pre_hook(lambda _, args: seen.update(first=args[0]))
     project.proj1_vf.register_forward_pre_hook(lambda _, args: seen.update(later=args[0]))
-    frames = torch.arange(9.0)[:, None] + torch.arange(-2, 3)  # entry = index of the sound frame
-    project(frames.view(1, 9, 5, 1, 1))
+    frames = torch.arange(1.0 + 2 * ratio)[:, None] + torch.arange(-2, 3)  # entry = index of the sound frame
+    project(frames.view(1, 1 + 2 * ratio, 5, 1, 1))
     assert seen["first"].tolist() == [[[-2, -1, 0, 1, 2]]]
-    assert seen["later"].tolist() == [[[-1, 0, 1, 2, 3, 4, 5, 6], [3, 4, 5, 6, 7, 8, 9, 10]]]
+    starts = (-1, ratio - 1)
+    assert seen["later"].tolist() == [[list(range(start, start + ratio + 4)) for start in starts]]
 
 
 def test_gradient_checkpointing_changes_nothing(inputs):

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
-from train.data import Clip, ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, quiet_frames, to_unit
+from train.clips import Clip
+from train.data import ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, quiet_frames, to_unit
 
 LAYOUT = WindowLayout(21, 5, 4)
 SPAN = (24, 2)

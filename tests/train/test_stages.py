@@ -1,6 +1,7 @@
 """The three stages of training, end to end at a tiny size, on clips made here."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,17 +10,23 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 from diffusers import FlowMatchLCMScheduler
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asymtalker import AsymTalkerPipeline
 from tests.train.tiny_stage import ROOT, command
-from train import akd, export, painter, teacher
+from train import akd, autoencoder, export, painter, teacher
+from train.config import build_settings
 from train.loop import Run
+
+TIMES = ("minutes", "samples_per_second", "waiting")
+"""What is logged of the machine, and differs from run to run."""
 
 
 @pytest.fixture(scope="module")
 def trained(data, runs, initial):
-    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3)
+    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3, tracker="tensorboard")
     teacher.main(arguments)
     return runs / "teacher", arguments
 
@@ -67,6 +74,14 @@ def test_the_teacher_learns_and_is_saved(trained, initial):
     np.testing.assert_array_equal(after.transformer.motion.basis.numpy(), before.transformer.motion.basis.numpy())
 
 
+def test_a_tracker_gets_the_figures(trained):
+    accumulator = EventAccumulator(str(trained[0] / "asymtalker"))
+    accumulator.Reload()
+    written = accumulator.Scalars("loss")
+    assert [event.step for event in written][:3] == [1, 2, 3]
+    assert written[0].value == pytest.approx(logged(trained[0])[0]["loss"], rel=1e-5)
+
+
 def test_training_goes_on_where_it_stopped(trained):
     folder, arguments = trained
     teacher.main([*arguments, "--set", "max_steps=5"])
@@ -91,22 +106,92 @@ def test_an_interruption_changes_nothing(stage, data, initial, runs):
         folder = runs / f"{stage.__name__}-{name}"
         for stop in stops:
             run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
-        losses.append([{key: row[key] for key in row if key != "minutes"} for row in logged(folder)])
+        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
 
+@pytest.mark.parametrize("stage", [teacher, akd])
+def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs):
+    """As above, with few clips open at a time, so that the stream goes on, and into its second epoch."""
+    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, "max_chunks": 1}
+    source |= {"streaming": "true", "open_clips": 2, "passes": 0.3, "holdout": 0}
+    source.pop("max_chunks" if stage is teacher else "passes")
+    losses = []
+    for name, stops in (("whole", [6]), ("parts", [2, 6])):
+        folder = runs / f"{stage.__name__}-streamed-{name}"
+        for stop in stops:
+            run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
+        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
+    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+
+
+def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, runs):
+    """With all frames drawn and all pixels alike, nothing in the painter's loss is random or of all samples."""
+    losses = []
+    for passes in (1, 2):
+        folder = runs / f"accumulation-{passes}"
+        every = {"frames": 16, "mouth_weight": 1, "max_steps": 3, "accumulation": passes}
+        painter.main(command("painter", **data, init=initial, output=folder, **every))
+        losses.append([row["loss"] for row in logged(folder)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(data, initial, runs):
+    with pytest.raises(SystemExit, match="batch_size 2 cannot be divided among 1 processes with 3 passes"):
+        teacher.main(command("teacher", **data, init=initial, output=runs / "never", accumulation=3))
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(data, initial, runs, tmp_path):
+    never = {"output": tmp_path / "never"}
+    with pytest.raises(SystemExit, match="nowhere is not a checkpoint to start from"):
+        teacher.main(command("teacher", **data, init=tmp_path / "nowhere", **never))
+    with pytest.raises(SystemExit, match="frames of 64 × 64 pixels, and size is 96"):
+        teacher.main(command("teacher", **data | {"size": 96}, init=initial, **never))
+    other = tmp_path / "other"
+    autoencoder.main(command("autoencoder", **data, output=other, width=48))
+    folder = tmp_path / "taken"
+    teacher.main(command("teacher", **data, init=initial, output=folder, max_steps=1))
+    with pytest.raises(SystemExit, match="state is not of these networks"):
+        teacher.main(command("teacher", **data, init=other, output=folder, max_steps=2))
+
+
+def test_a_signal_to_all_processes_of_a_run_ends_it_cleanly(data, initial, runs, tmp_path):
+    """As schedulers of clusters and terminals send it: to the workers that load windows too."""
+    arguments = command("teacher", **data, init=initial, output=tmp_path, max_steps=100_000, workers=1)
+    run = subprocess.Popen(
+        [sys.executable, "train/teacher.py", *arguments], cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE
+    )
+    try:
+        for line in run.stderr:
+            if b"step 3 " in line:
+                os.killpg(run.pid, signal.SIGTERM)
+                break
+        rest = run.stderr.read().decode()
+        assert run.wait() == 0, rest
+    finally:
+        run.kill()
+    steps = [row["step"] for row in logged(tmp_path)]
+    assert json.loads((tmp_path / "state" / "run.json").read_text())["step"] == steps[-1] >= 3
+
+
+def test_an_unknown_dataset_is_named_before_any_training(initial, runs):
+    missing = {"dataset": runs / "nothing", "store": runs / "store"}
+    with pytest.raises(SystemExit, match=r"Cannot read the split 'train' of .*nothing"):
+        teacher.main(command("teacher", **missing, init=initial, output=runs / "never"))
+
+
 def run_until(stage, step, arguments):
     """Runs a stage and sends it the signal of an ending machine in a step."""
-    record = Run.log
+    complete_step = Run.complete_step
 
-    def log(run, **values):
-        record(run, **values)
-        if run.step == step:
+    def complete(run, **options):
+        if run.step == step - 1:
             signal.raise_signal(signal.SIGTERM)
+        complete_step(run, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "log", log)
+        patch.setattr(Run, "complete_step", complete)
         stage.main(arguments)
 
 
@@ -130,7 +215,7 @@ def test_the_student_is_ready_for_use(distilled):
     pipeline = AsymTalkerPipeline.from_pretrained(distilled[0] / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
     assert isinstance(pipeline.scheduler, FlowMatchLCMScheduler)
-    assert pipeline.config.num_inference_steps == 2
+    assert pipeline.config.num_inference_steps == 1
     portrait = PIL.Image.new("RGB", (64, 64), (120, 100, 90))
     frames = pipeline(portrait, np.zeros(20 * 640, np.float32)).frames
     assert frames.shape == (20, 64, 64, 3) and np.isfinite(frames).all()
@@ -176,6 +261,17 @@ def test_scripts_run_from_the_root_of_the_repository(script):
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--config" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("train/configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_configurations_have_the_keys_of_their_stage(path):
+    stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
+    stage |= {"teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
+    settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
+    if path.parent.name != "tiny":
+        assert settings.samples(processes=8) >= 1
 
 
 def test_an_unknown_setting_is_named(data, capsys):
