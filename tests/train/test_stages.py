@@ -137,6 +137,24 @@ def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, run
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_cached_windows_are_encoded_once_and_teach_the_same(data, initial, runs, tmp_path, monkeypatch):
+    """The first pass fills the cache; a later run of the same settings finds all there, and learns the same."""
+    encoded = []
+    encode = teacher.encode_batch
+    monkeypatch.setattr(teacher, "encode_batch", lambda *args: encoded.append(1) or encode(*args))
+    cached = {"cache": tmp_path / "cache", "cached_batches": 3, "max_steps": 5}
+    losses = []
+    for name, counts, options in (("none", 5, {"max_steps": 5}), ("first", 3, cached), ("second", 0, cached)):
+        encoded.clear()
+        teacher.main(command("teacher", **data, init=initial, output=tmp_path / name, **options))
+        assert len(encoded) == counts
+        losses.append([row["loss"] for row in logged(tmp_path / name)])
+    assert losses[0][:3] == pytest.approx(losses[1][:3], rel=1e-6)
+    assert losses[1] == pytest.approx(losses[2], rel=1e-2)  # kept in half precision
+    with pytest.raises(SystemExit, match="made with seed: 0, not 1"):
+        teacher.main(command("teacher", **data, init=initial, output=tmp_path / "other", **cached, seed=1))
+
+
 def test_a_batch_that_cannot_be_divided_is_refused(data, initial, runs):
     with pytest.raises(SystemExit, match="batch_size 2 cannot be divided among 1 processes with 3 passes"):
         teacher.main(command("teacher", **data, init=initial, output=runs / "never", accumulation=3))
