@@ -23,7 +23,7 @@ STRUCTURE_FLOOR = 1e-2
 COORDINATE_OCTAVES = 4
 FADE = 0.9
 """What the displaced and painted portrait misses of κ's last frame is kept at this share from frame to frame."""
-EASE = 0.5
+EASE = 0.8
 """A new frame still holds on to where κ has left the face at this share, the next at its square, and so on."""
 
 
