@@ -5,6 +5,8 @@ Both are biased upwards for small sets: compare only figures of the same N, the 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from asymtalker.metrics.estimate import MetricUnavailableError
 from asymtalker.metrics.identity import download
 
+INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt"
 I3D_REPOSITORY = "ByteDance/LatentSync-1.6"
 I3D_FILE = "auxiliary/i3d_torchscript.pt"
 I3D_SIDE = 224
@@ -61,32 +64,32 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Inception:
-    """The 2048 features of FID's InceptionV3, by torch-fidelity: the weights of the TensorFlow original
-    (`inception-2015-12-05`, 91 MB, downloaded from GitHub on first use), and its own bilinear resize to 299².
+    """The 2048 features of FID's InceptionV3: NVIDIA's TorchScript copy of the TensorFlow original
+    (`inception-2015-12-05`, downloaded from NVIDIA on first use), which resizes to 299² itself, as the original did.
 
     Raises:
-        MetricUnavailableError: torch-fidelity is not installed, or the weights cannot be had.
+        MetricUnavailableError: the weights cannot be had.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise MetricUnavailableError(
-                f"FID needs torch-fidelity and torchvision ({error}): pip install 'asymtalker[networks]'."
-            ) from error
-        try:
-            self._network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device)
-        except OSError as error:
-            raise MetricUnavailableError(f"FID's Inception weights cannot be downloaded ({error}).") from error
+        path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.hub.download_url_to_file(INCEPTION_URL, str(path))
+            except OSError as error:
+                raise MetricUnavailableError(
+                    f"FID's Inception weights cannot be downloaded from {INCEPTION_URL} ({error}); put them at {path}."
+                ) from error
+        self._network = torch.jit.load(path, map_location=device).eval()
         self._device = device
 
     @torch.no_grad()
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Features (F, 2048) of frames, uint8 (F, H, W, 3) RGB."""
         images = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-        batches = [self._network(batch.to(self._device))[0].cpu() for batch in images.split(BATCH)]
-        return torch.cat(batches).numpy()
+        parts = [self._network(part.to(self._device), return_features=True).cpu() for part in images.split(BATCH)]
+        return torch.cat(parts).numpy()
 
 
 class I3D:

@@ -159,7 +159,7 @@ class ArcFace:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MetricUnavailableError("ArcFace needs onnxruntime: pip install 'asymtalker[networks]'.") from error
+            raise MetricUnavailableError("ArcFace needs onnxruntime: pip install 'asymtalker[evaluate]'.") from error
         path = download(ARCFACE_REPOSITORY, ARCFACE_FILE)
         self._session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
         self._input = self._session.get_inputs()[0].name
@@ -188,7 +188,6 @@ def download(repository: str, file: str) -> str:
     try:
         return hf_hub_download(repository, file)
     except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MetricUnavailableError(
-            f"{file} of {repository} cannot be downloaded from the Hub ({type(error).__name__}: {first})"
+            f"{file} of {repository} is not there and cannot be downloaded from the Hub ({type(error).__name__})."
         ) from error
