@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 from PIL import Image
 from tqdm import tqdm
 
@@ -41,7 +42,7 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
         ValueError: the checkpoint or the dataset cannot be used, or `output` belongs to another evaluation.
         OSError: a file cannot be read or written.
     """
-    output, state = Path(output), PartialState()
+    output, state = Path(output), PartialState(cpu=not torch.cuda.is_available())
     pipeline = load_pipeline(settings.checkpoint)
     with state.main_process_first():  # the others find the dataset read
         dataset = EvaluationDataset(settings, pipeline.frame_size)
@@ -49,8 +50,8 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
     with Instruments.open(settings, pipeline.device) as instruments:
         started = time.monotonic()
         measured = _measure_all(pipeline, dataset, settings, instruments, output / "clips")
-        minutes = (time.monotonic() - started) / 60
-    state.wait_for_everyone()
+    measured = sum(gather_object([measured]))  # waits for all of them
+    minutes = (time.monotonic() - started) / 60
     if not state.is_main_process:
         return {}
     results = summarize(_read_records(output / "clips", dataset), settings, instruments.unavailable)

@@ -3,7 +3,7 @@
 mediapipe 0.10.14 carries its model (nothing is downloaded), but wants another protobuf and another OpenCV than this
 package: it lives in an environment of its own and is run as a worker process.
 
-    python3 -m venv .venv-face-mesh
+    python3.11 -m venv .venv-face-mesh
     .venv-face-mesh/bin/pip install mediapipe==0.10.14
     export ASYMTALKER_FACE_MESH_PYTHON=.venv-face-mesh/bin/python
 """
