@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from asymtalker.metrics import (
     Inception,
     LandmarkDistance,
     MetricUnavailableError,
+    SyncScorer,
     eye_opening,
     fill_gaps,
     geometry_distance,
@@ -44,12 +45,13 @@ NEEDS = {
     "head": ("mesh",),
     "similarity": ("similarity",),
     "csim": ("mesh", "arcface"),
+    "sync": ("mesh", "syncnet"),
     "fid": ("inception",),
     "fvd": ("i3d",),
 }
 """What a metric cannot do without; the others need nothing."""
-NEEDS_REAL = ("lips", "lmd", "similarity", "fid", "fvd")
-"""Metrics that compare with the real clip: a long rollout has none."""
+NEEDS_REAL = ("lips", "lmd", "similarity", "sync", "fid", "fvd")
+"""Metrics that compare with the real clip, or hold a whole one: a long rollout has none."""
 SAMPLED = 5
 """Identity and geometry are measured on one frame in so many."""
 
@@ -76,6 +78,7 @@ class Instruments:
             "arcface": ArcFace,
             "inception": lambda: Inception(device),
             "i3d": lambda: I3D(device),
+            "syncnet": lambda: SyncScorer(device),
             "similarity": lambda: {measure: ImageSimilarity(measure) for measure in MEASURES},
         }
         stack, tools, unavailable, failed = ExitStack(), {}, {}, {}
@@ -143,7 +146,12 @@ def measure_clip(
         "portrait_landmarks": _plain(real.portrait_points),
     }
     if paired:
-        record["paired"] = _compare(np.concatenate(made), clip.frames, generated, real, instruments)
+        frames = np.concatenate(made)
+        record["paired"] = _compare(frames, clip.frames, generated, real, instruments)
+        if "sync" in instruments.metrics:
+            scorer = instruments.tools["syncnet"]
+            record["generated"]["sync"] = _sync(scorer, frames, generated, clip.speech)
+            record["real"]["sync"] = _sync(scorer, clip.frames, real, clip.speech)
     features = {
         f"{name}_{kind}": array
         for kind, part in (("generated", generated), ("real", real))
@@ -303,6 +311,16 @@ def _compare(
         for part in ("face", "mouth"):
             values[f"lmd_{part}"] = _or_none(LandmarkDistance(part), lambda: (generated.points, real.points))
     return values
+
+
+def _sync(
+    scorer: SyncScorer, frames: np.ndarray, measured: VideoMeasurement, speech: np.ndarray
+) -> dict[str, float] | None:
+    """SyncNet's figures; None without a face, or for a clip that is too short."""
+    try:
+        return asdict(scorer.score(frames, measured.points, speech))
+    except ValueError:
+        return None
 
 
 def _or_none(metric: Any, inputs: Any) -> float | None:

@@ -12,7 +12,7 @@ from asymtalker.pipeline import MAX_STEPS
 
 PROTOCOLS = Path(__file__).parents[1] / "metrics" / "protocols"
 OFFLINE = ("lips", "lmd", "drift", "identity", "geometry", "seams", "silence", "blinks", "head", "similarity")
-DOWNLOADED = ("csim", "fid", "fvd")
+DOWNLOADED = ("csim", "sync", "fid", "fvd")
 METRICS = OFFLINE + DOWNLOADED
 GROUPS = {"offline": OFFLINE, "all": METRICS}
 

@@ -302,6 +302,17 @@ def _csim(records: list[Record]) -> list[Row]:
     return [_row(records, "csim", "CSIM: ArcFace cosine to the portrait", "", _Value, read, goal="the real")]
 
 
+def _sync(records: list[Record]) -> list[Row]:
+    def of(name: str) -> Callable[[Record, Record], tuple | None]:
+        return lambda part, _: None if part.get("sync") is None else (part["sync"][name],)
+
+    note = "face box of the face mesh, not of S3FD"
+    return [
+        _row(records, "sync", "Sync-D (SyncNet distance)", "", _Value, of("distance"), goal="the real", note=note),
+        _row(records, "sync", "Sync-C (SyncNet confidence)", "", _Value, of("confidence"), goal="the real", note=note),
+    ]
+
+
 def _frechet(metric: str, features: str, label: str) -> Callable[[list[Record]], list[Row]]:
     def rows(records: list[Record]) -> list[Row]:
         arrays = {kind: [r["features"][f"{features}_{kind}"] for r in records] for kind in ("generated", "real")}
@@ -339,6 +350,7 @@ ROWS: dict[str, Callable[[list[Record]], list[Row]]] = {
     "head": _head,
     "similarity": _similarity,
     "csim": _csim,
+    "sync": _sync,
     "fid": _frechet("fid", "inception", "FID (InceptionV3 2048, TensorFlow weights, 299²)"),
     "fvd": _frechet("fvd", "i3d", "FVD (StyleGAN-V I3D, 16 frames, 224², [−1, 1])"),
 }

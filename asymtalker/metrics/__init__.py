@@ -14,6 +14,7 @@ from asymtalker.metrics.identity import (
 )
 from asymtalker.metrics.lips import ClipLipSync, LipSync, LipSyncScore, lagged_correlation
 from asymtalker.metrics.similarity import ImageSimilarity
+from asymtalker.metrics.sync import SyncScore, SyncScorer
 
 __all__ = [
     "I3D",
@@ -35,6 +36,8 @@ __all__ = [
     "LipSyncScore",
     "MetricUnavailableError",
     "SilentMouth",
+    "SyncScore",
+    "SyncScorer",
     "appearance_distance",
     "bootstrap_mean",
     "distance_between_people",
