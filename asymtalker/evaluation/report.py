@@ -31,7 +31,7 @@ def markdown(results: dict[str, Any]) -> str:
     speed = f"{run['clips_per_minute']:.1f} clips/min evaluated" if run["clips_per_minute"] else "clips measured before"
     long = f", long rollouts of {settings['seconds']:g} s" if settings["seconds"] else ""
     lines = [
-        f"# {run['checkpoint']} on {Path(settings['dataset']).name} ({settings['split']})",
+        f"# {_short(run['checkpoint'])} on {_short(settings['dataset'])} ({settings['split']})",
         "",
         *([settings["description"].strip(), ""] if settings["description"] else []),
         f"{results['clips']} clips, {results['frames']} generated frames{long}; {run['steps']} steps, guidance "
@@ -53,6 +53,11 @@ def markdown(results: dict[str, Any]) -> str:
         lines += ["Left out:", "", *(f"- {name}: {reason}" for name, reason in results["left_out"].items()), ""]
     lines += [f"![{name}]({name})\n" if name.endswith(".png") else f"{name}\n" for name in results["plots"]]
     return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """A folder's own name; a Hub id as it is."""
+    return Path(name).resolve().name if Path(name).exists() else name
 
 
 def _line(row: dict[str, Any]) -> str:

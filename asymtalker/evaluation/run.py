@@ -40,7 +40,7 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
 
     Raises:
         ValueError: the checkpoint or the dataset cannot be used, or `output` belongs to another evaluation.
-        OSError: a file cannot be read or written.
+        OSError: a file cannot be read or written, or the face mesh's process has ended.
     """
     output, state = Path(output), PartialState(cpu=not torch.cuda.is_available())
     pipeline = load_pipeline(settings.checkpoint)
@@ -86,6 +86,8 @@ def _measure_all(
             clip = dataset.clip(number)
             long = None if settings.seconds is None else dataset.long_speech(number, settings.seconds)
             record, features = measure_clip(pipeline, clip, settings, instruments, long)
+        except ConnectionError:
+            raise  # the face mesh's process has ended, which is not this clip's fault
         except (ValueError, OSError) as error:
             logger.warning("left out %s: %s", dataset.names[number], error)
             _write_json(target, {"name": dataset.names[number], "error": " ".join(str(error).split())})

@@ -25,6 +25,7 @@ from asymtalker.metrics.estimate import MetricUnavailableError
 WORKER = Path(__file__).with_name("face_mesh_worker.py")
 PYTHON_VARIABLE = "ASYMTALKER_FACE_MESH_PYTHON"
 POINTS = 478
+ENDED = "The face mesh's process has ended: run again; what was measured so far is kept."
 MESH_SIDE = 384
 """Smaller frames are enlarged to this many pixels: the mesh follows lips of a few pixels better so."""
 LARGEST_GAP = 0.5
@@ -98,7 +99,7 @@ class FaceMesh:
             float32 (F, 478, 3): x, y in pixels of `frames`, z in the same scale; NaN where no face was found.
 
         Raises:
-            RuntimeError: the worker has ended.
+            ConnectionError: the worker has ended.
         """
         return np.stack([self._landmarks(frame) for frame in frames])
 
@@ -110,7 +111,7 @@ class FaceMesh:
         self._send(struct.pack("<II", *frame.shape[:2]) + np.ascontiguousarray(frame).tobytes())
         answer = self._worker.stdout.read(POINTS * 12)
         if len(answer) < POINTS * 12:
-            raise RuntimeError("The face mesh's process has ended: run again; what was measured so far is kept.")
+            raise ConnectionError(ENDED)
         return np.frombuffer(answer, np.float32).reshape(POINTS, 3) * np.float32([width, height, width])
 
     def _send(self, message: bytes) -> None:
@@ -118,9 +119,7 @@ class FaceMesh:
             self._worker.stdin.write(message)
             self._worker.stdin.flush()
         except BrokenPipeError as error:
-            raise RuntimeError(
-                "The face mesh's process has ended: run again; what was measured so far is kept."
-            ) from error
+            raise ConnectionError(ENDED) from error
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:

@@ -42,6 +42,18 @@ def test_no_face_gives_nan(mesh):
     assert np.isnan(mesh.landmarks(np.zeros((2, 64, 64, 3), np.uint8))).all()
 
 
+def test_a_worker_that_has_ended_says_so(portrait):
+    try:
+        mesh = FaceMesh()
+    except MetricUnavailableError as error:
+        pytest.skip(str(error))
+    with mesh:
+        mesh._worker.terminate()
+        mesh._worker.wait(10)
+        with pytest.raises(ConnectionError, match="run again"):
+            mesh.landmarks(portrait[None])
+
+
 def test_a_missing_environment_says_what_to_do(monkeypatch):
     monkeypatch.setenv(PYTHON_VARIABLE, "/nowhere/python")
     with pytest.raises(MetricUnavailableError, match=f"{PYTHON_VARIABLE} names /nowhere/python"):
