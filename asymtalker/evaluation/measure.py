@@ -52,6 +52,8 @@ NEEDS = {
 """What a metric cannot do without; the others need nothing."""
 NEEDS_REAL = ("lips", "lmd", "similarity", "sync", "fid", "fvd")
 """Metrics that compare with the real clip, or hold a whole one: a long rollout has none."""
+STILLS = (5, 50, 150, 300, 600)
+"""Seconds of a long rollout whose frames are kept to be looked at: those of the paper's figure."""
 SAMPLED = 5
 """Identity and geometry are measured on one frame in so many."""
 
@@ -124,8 +126,9 @@ def measure_clip(
     speech = clip.speech if paired else long_speech
     blocks = _Stopwatch(_generate(pipeline, clip, speech, settings))
     generated = VideoMeasurement(clip.frames[0], settings, instruments, keep=paired)
-    made = []
+    made, stills = [], {}
     for block in blocks:
+        stills |= _stills(block, generated.frames)
         generated.update(block)
         if paired:
             made.append(block)
@@ -157,7 +160,16 @@ def measure_clip(
         for kind, part in (("generated", generated), ("real", real))
         for name, array in part.features().items()
     }
+    if not paired and stills:
+        record["stills"] = list(stills)
+        features["stills"] = np.stack(list(stills.values()))
     return record, features
+
+
+def _stills(block: np.ndarray, start: int) -> dict[int, np.ndarray]:
+    """Frames to look at of a block that starts at frame `start`, by their second."""
+    frames = {seconds: seconds * FPS - 1 - start for seconds in STILLS}
+    return {seconds: block[frame].copy() for seconds, frame in frames.items() if 0 <= frame < len(block)}
 
 
 def _generate(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any
 
-logger = logging.getLogger(__name__)
+import numpy as np
+from PIL import Image
 
+STILLS = "stills.png"
 PLOTS = {
     "lab_distance": "colour: ΔE to the portrait",
     "sharpness_to_reference": "sharpness over the portrait's",
@@ -18,9 +19,16 @@ PLOTS = {
 }
 
 
-def write_report(results: dict[str, Any], output: Path) -> None:
-    """Writes the three into `output`; plots need matplotlib (the extra `evaluate`): without it a line says so."""
+def write_report(results: dict[str, Any], output: Path, stills: dict[str, list[np.ndarray]]) -> None:
+    """Writes the three into `output`; plots need matplotlib (the extra `evaluate`): without it a line says so.
+
+    Args:
+        stills: rows of a picture, the portrait first; empty for none.
+    """
     results["plots"] = _plot(results, output)
+    if stills:
+        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in stills.values()])).save(output / STILLS)
+        results["plots"].append(STILLS)
     (output / "results.json").write_text(json.dumps(_without_nan(results), indent=1, ensure_ascii=False))
     (output / "results.md").write_text(markdown(results))
 

@@ -54,9 +54,10 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
     minutes = (time.monotonic() - started) / 60
     if not state.is_main_process:
         return {}
-    results = summarize(_read_records(output / "clips", dataset), settings, instruments.unavailable)
+    records = _read_records(output / "clips", dataset)
+    results = summarize(records, settings, instruments.unavailable)
     results["run"] = _describe(pipeline, settings, state.num_processes, measured / minutes if measured else None)
-    write_report(results, output)
+    write_report(results, output, _stills(records))
     return results
 
 
@@ -117,6 +118,12 @@ def _read_records(folder: Path, dataset: EvaluationDataset) -> list[dict[str, An
                 record["features"] = dict(np.load(folder / f"{name}.npz"))
         records.append(record)
     return records
+
+
+def _stills(records: list[dict[str, Any]]) -> dict[str, list[np.ndarray]]:
+    """Of long rollouts: the portrait and the frames kept of each clip, uint8 (H, W, 3)."""
+    kept = [record for record in records if "stills" in record]
+    return {record["name"]: [record["portrait"], *record["features"]["stills"]] for record in kept}
 
 
 def _claim(output: Path, settings: EvaluationSettings, pipeline: AsymTalkerPipeline) -> None:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from asymtalker.__main__ import main
 from asymtalker.evaluation import measure
@@ -77,14 +78,15 @@ def test_records_of_other_settings_are_not_mixed(command, tmp_path, capsys):
 
 def test_long_rollouts_have_intervals_and_no_real_clip(command, clips, tmp_path):
     protocol = tmp_path / "long.yaml"
-    protocol.write_text(f"dataset: {clips}\nseconds: 4\ninterval: 1\nclips: 2\nmetrics: [lips, drift, identity]\n")
+    protocol.write_text(f"dataset: {clips}\nseconds: 6\ninterval: 1\nclips: 2\nmetrics: [lips, drift, identity]\n")
     assert main([*command, "--protocol", str(protocol)]) == 0
     found, table = results(tmp_path), rows(tmp_path)
-    assert found["frames"] == 2 * 100
-    assert len(found["curves"]["drift"]["generated"]["a-0"]["identity"]) == 4
+    assert found["frames"] == 2 * 150
+    assert len(found["curves"]["drift"]["generated"]["a-0"]["identity"]) == 6
     assert table["sharpness: last over first"]["generated"]["clips"] == 2
     assert "last minus first" in " ".join(table)
     assert "no real clip" in table["lips"]["note"]
+    assert Image.open(tmp_path / "out" / "stills.png").size == (2 * 64, 2 * 64)  # portrait and 5 s, of two clips
 
 
 def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
