@@ -14,8 +14,8 @@ STILLS = "stills.png"
 PLOTS = {
     "lab_distance": "colour: ΔE to the portrait",
     "sharpness_to_reference": "sharpness over the portrait's",
-    "identity": "identity: radians to the portrait",
-    "geometry": "geometry: distance to the portrait",
+    "identity": "identity: 1 = somebody else",
+    "geometry": "face geometry: 1 = somebody else",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -72,6 +72,9 @@ def summarize(records: list[Record], settings: EvaluationSettings, unavailable: 
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise ValueError(f"No clip of {settings.dataset} ({settings.split}) can be used: {reasons}")
     rows: list[Row] = []
+    for metric in ("identity", "geometry"):
+        if metric in settings.chosen and metric not in unavailable:
+            _in_people(usable, metric)
     for metric in settings.chosen:
         rows += [Row(metric, metric, note=unavailable[metric])] if metric in unavailable else ROWS[metric](usable)
     return {
@@ -230,33 +233,45 @@ def _ends(values: list[float], part: Record) -> tuple[float, float] | None:
     return float(np.mean(values[:count])), float(np.mean(values[-count:]))
 
 
-def _identity(records: list[Record]) -> list[Row]:
-    return _to_people(records, "identity", "identity: distance to the portrait", "portrait", appearance_distance)
-
-
-def _geometry(records: list[Record]) -> list[Row]:
+def _in_people(records: list[Record], metric: str) -> None:
+    """Turns the distances of a metric into units of the mean distance between two people, and notes that unit."""
+    key, distance = {"identity": ("portrait", appearance_distance), "geometry": ("landmarks", geometry_distance)}[
+        metric
+    ]
     for record in records:
-        points = record["portrait_landmarks"]
+        points = record.get("portrait_landmarks")
         record["landmarks"] = None if points is None else np.array(points)
-    return _to_people(records, "geometry", "face geometry: distance to the portrait", "landmarks", geometry_distance)
-
-
-def _to_people(records: list[Record], metric: str, label: str, key: str, distance: Any) -> list[Row]:
     known = [r for r in records if r[key] is not None and np.isfinite(r[key]).all()]
     try:
         unit = distance_between_people([r[key] for r in known], [r["person"] for r in known], distance)
+        note = f"1 = mean distance of two people's portraits ({unit:.4f})"
     except ValueError as error:
-        return [Row(metric, label, note=str(error))]
+        unit, note = float("nan"), str(error)
+    for record in records:
+        record.setdefault("units", {})[metric] = note
+        for kind in ("generated", "real"):
+            values = np.array(record[kind].get(metric, [])) / unit
+            record[kind][metric] = values[np.isfinite(values)].tolist()
 
+
+def _identity(records: list[Record]) -> list[Row]:
+    return _to_people(records, "identity", "identity: distance to the portrait")
+
+
+def _geometry(records: list[Record]) -> list[Row]:
+    return _to_people(records, "geometry", "face geometry: distance to the portrait")
+
+
+def _to_people(records: list[Record], metric: str, label: str) -> list[Row]:
     def mean(part: Record, _: Record) -> tuple | None:
-        return (np.mean(part[metric]) / unit,) if part.get(metric) else None
+        return (np.mean(part[metric]),) if part[metric] else None
 
     def change(part: Record, _: Record) -> tuple | None:
-        ends = _ends(part.get(metric, []), part)
-        return ((ends[1] - ends[0]) / unit,) if ends else None
+        ends = _ends(part[metric], part)
+        return (ends[1] - ends[0],) if ends else None
 
-    note = f"1 = mean distance of two people's portraits ({unit:.4f})"
-    rows = [_row(records, metric, label, "people", _Value, mean, note=note)]
+    rows = [_row(records, metric, label, "people", _Value, mean)]
+    rows[0] = replace(rows[0], note=records[0]["units"][metric])
     row = _row(records, metric, f"{label}, last minus first", "people", _Value, change, goal="≤ 0.1")
     return [*rows, row] if row.generated else rows
 
