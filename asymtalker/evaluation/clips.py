@@ -15,9 +15,12 @@ from PIL import Image
 
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.evaluation.settings import EvaluationSettings
-from asymtalker.media.portrait import crop_portrait
+from asymtalker.media.portrait import CropBox, crop_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
+
+FACE_STEP = 10
+"""Frames from one in which a face is looked for to the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,22 +68,32 @@ class EvaluationDataset:
             ValueError: it cannot be used; the message says why.
             OSError: it cannot be read.
         """
-        video = self._video(number)
-        frames = self._frames(video)
-        first = next(frames, None)
-        if first is None:
+        frames = list(self._frames(self._video(number)))
+        if not frames:
             raise ValueError("it has no frames")
-        crop = crop_portrait(Image.fromarray(first), find_face=self._settings.crop)
-        box = crop.box
+        box = self._crop(frames)
         region = slice(box.top, box.top + box.side), slice(box.left, box.left + box.side)
-        cropped = [self._resized(first[region]), *(self._resized(frame[region]) for frame in frames)]
+        cropped = [self._resized(frame[region]) for frame in frames]
         speech = self.speech(number)
         count = min(len(cropped), len(speech) // SAMPLES_PER_FRAME)
         if count < 2:
             raise ValueError(f"it has {count} frames with sound; 2 are needed")
         return EvaluationClip(
-            self.names[number], crop.image, np.stack(cropped[:count]), speech[: count * SAMPLES_PER_FRAME]
+            self.names[number],
+            Image.fromarray(frames[0][region]),
+            np.stack(cropped[:count]),
+            speech[: count * SAMPLES_PER_FRAME],
         )
+
+    def _crop(self, frames: list[np.ndarray]) -> CropBox:
+        """The app's crop of the first frame, or of the first in which the detector finds the face (it may blink)."""
+        error = None
+        for frame in frames[::FACE_STEP]:
+            try:
+                return crop_portrait(Image.fromarray(frame), find_face=self._settings.crop).box
+            except ValueError as found:
+                error = error or found
+        raise ValueError(f"{error}")
 
     def speech(self, number: int) -> np.ndarray:
         """The speech of a clip, mono 16 kHz, float32 (samples,).
