@@ -130,7 +130,7 @@ def _lips_figure(make: Any, results: dict[str, Any]) -> Any:
         return None
     figure = make(figsize=(10, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 2))
-    for kind in ("generated", "shuffled"):
+    for kind in ("generated", "shuffled") if lips["shuffled"] else ("generated",):
         left.plot(lips["lags"], lips[kind], marker=".", label=kind)
     left.set(title="lips: correlation", xlabel="lag in frames")
     left.legend()

@@ -89,6 +89,15 @@ def test_long_rollouts_have_intervals_and_no_real_clip(command, clips, tmp_path)
     assert Image.open(tmp_path / "out" / "stills.png").size == (2 * 64, 2 * 64)  # portrait and 5 s, of two clips
 
 
+@pytest.mark.parametrize("protocol", ["hdtf", "vfhq", "tiny"])
+def test_protocols_run_on_a_dataset_of_their_shape(command, protocol, tmp_path):
+    assert main([*command, "--protocol", protocol, "--metrics", "seams", "drift", "--clips", "3"]) == 0
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert read_protocol(protocol).description.strip() in page
+    assert results(tmp_path)["clips"] == 2 and "mute" in results(tmp_path)["left_out"]
+    assert "| seam ratio |" in page
+
+
 def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
     protocol = tmp_path / "people.yaml"
     protocol.write_text(f"dataset: {clips}\nnames: [a-0, a-1]\nperson_column: person\nmetrics: [identity]\n")
