@@ -1,6 +1,7 @@
 # Needs make and Python 3.11 or newer; everything else is set up in .venv by the first run.
 #   make demo      the page on the embedded checkpoint, at http://127.0.0.1:7860
 #   make test      the tests (ARGS="-k name" chooses some)
+#   make space SPACE=owner/name   uploads what is committed to a Hugging Face Space (after `hf auth login`)
 #   make train-smoke   all stages of training, tiny, on two processes
 #   make lint      what continuous integration checks;  make format  puts it right
 
@@ -16,13 +17,22 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 apt_install = $(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null
 
-.PHONY: demo test train-smoke lint format clean
+.PHONY: demo test space train-smoke lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
 
 test: $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/python -m pytest $(ARGS)
+
+# Only what is committed goes up: no checkpoints, no recordings, no secrets that lie about.
+space: $(VENV)/.installed
+	@[[ "$(SPACE)" == */* ]] || { echo "Name the Space: make space SPACE=owner/name" >&2; exit 1; }
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	git archive HEAD | tar -x -C "$$folder" && \
+	$(BIN)/hf repos create $(SPACE) --type space --sdk gradio --exist-ok && \
+	$(BIN)/hf upload $(SPACE) "$$folder" . --type space --delete '*' \
+		--commit-message "$$(git log -1 --format='%h %s')"
 
 train-smoke: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m smoke tests/train/test_smoke.py

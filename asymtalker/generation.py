@@ -18,14 +18,19 @@ from PIL import Image
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import video_frame_count
+from asymtalker.conditioning import ReferenceMode
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
-from asymtalker.pipeline import MAX_STEPS
+from asymtalker.metrics import Drift, DriftScore
+from asymtalker.pipeline import MAX_STEPS, StepsChoice
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_CHECKPOINT = "tiny"
 SEEDS = 2**32
+MAX_SIZE = 1024
+DRIFT_INTERVAL = 1.0  # seconds
+MAX_GUIDANCE = 20
 
 _loading = threading.Lock()
 
@@ -40,6 +45,9 @@ class GenerateOptions:
         steps: denoising steps a chunk, 1 to 100; None takes as many as the checkpoint was trained for.
         crop: find the face and crop a square around it, rather than the middle of the image.
         color_match: how far each chunk's colours are pulled to the portrait's, 0 to 1; None: the checkpoint's own.
+        guidance_scale: weight of the speech's guidance, 0 to 20; 1 is none; None: the checkpoint's own.
+        reference_mode: "temporal" (the paper's reference) or "static" (its ablation).
+        size: width and height of the video in pixels, at most 1024; None: what the checkpoint was trained at.
         label: write "AI-generated" into a corner of the picture. (The file's metadata says so either way.)
         max_seconds: speech longer than this is refused; None sets no limit.
 
@@ -52,21 +60,30 @@ class GenerateOptions:
     steps: int | None = None
     crop: bool = True
     color_match: float | None = None
+    guidance_scale: float | None = None
+    reference_mode: ReferenceMode = "temporal"
+    size: int | None = None
     label: bool = True
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
-        if self.color_match is not None and not 0 <= self.color_match <= 1:
-            raise ValueError(f"color_match must be a number from 0 to 1, not {self.color_match}.")
+        _check_whole("size", self.size, 1, MAX_SIZE)
+        _check_number("color_match", self.color_match, 0, 1)
+        _check_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be greater than 0, not {self.max_seconds}.")
 
 
 def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
     if value is not None and not (isinstance(value, int) and low <= value <= high):
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value}.")
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _check_number(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not (isinstance(value, (int, float)) and low <= value <= high):
+        raise ValueError(f"{name} must be a number from {low} to {high}, not {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ class GenerateResult:
         elapsed: seconds it took, from the cropped portrait and the decoded speech to the finished file.
         first_frame: seconds until the first frames were there.
         note: what the user should know about the portrait, or "".
+        drift: how the video changes with time, second by second; None for a single frame.
     """
 
     path: Path
@@ -110,6 +128,7 @@ class GenerateResult:
     elapsed: float
     first_frame: float
     note: str
+    drift: DriftScore | None
 
     @property
     def frames_per_second(self) -> float:
@@ -163,31 +182,58 @@ def stream_video(
         samples: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
     """
     started = time.monotonic()
-    seed = secrets.randbelow(SEEDS) if options.seed is None else options.seed
+    seed = draw_seed(options)
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
+    size = (options.size, options.size) if options.size else pipeline.frame_size
+    drift = Drift(np.asarray(crop.image.resize(size)), DRIFT_INTERVAL, pipeline.fps)
     with (
-        VideoWriter(output, pipeline.frame_size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
-        closing(_frames(pipeline, crop, samples, seed, options)) as blocks,
+        VideoWriter(output, size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
+        closing(stream_frames(pipeline, crop, samples, seed, options)) as blocks,
     ):
         for block in blocks:
             writer.write(block)
+            drift.update(block)
             writer.write_speech(samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame])
             frames += len(block)
             elapsed = time.monotonic() - started
             first_frame = first_frame or elapsed
             yield GenerateProgress(frames, total, elapsed)
     elapsed = time.monotonic() - started
-    yield GenerateResult(Path(output), seed, frames, frames / pipeline.fps, elapsed, first_frame, crop.note)
+    score = drift.compute() if frames > 1 else None
+    yield GenerateResult(Path(output), seed, frames, frames / pipeline.fps, elapsed, first_frame, crop.note, score)
 
 
-def _frames(
-    pipeline: AsymTalkerPipeline, crop: PortraitCrop, samples: np.ndarray, seed: int, options: GenerateOptions
+def stream_frames(
+    pipeline: AsymTalkerPipeline,
+    crop: PortraitCrop,
+    speech: np.ndarray | Iterator[np.ndarray],
+    seed: int,
+    options: GenerateOptions,
+    steps: StepsChoice | None = None,
 ) -> Iterator[np.ndarray]:
-    """The pipeline's stream under these options: uint8 (F, H, W, 3)."""
-    settings = {"num_inference_steps": options.steps, "color_match": options.color_match}
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    return pipeline.stream(crop.image, samples, generator=torch.Generator().manual_seed(seed), **chosen)
+    """The pipeline's stream under these options: uint8 (F, H, W, 3).
+
+    Args:
+        speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or an iterator of such.
+        steps: asked before every chunk, in the place of `options.steps`.
+    """
+    return pipeline.stream(
+        crop.image,
+        speech,
+        num_inference_steps=steps or options.steps,
+        guidance_scale=options.guidance_scale,
+        generator=torch.Generator().manual_seed(seed),
+        width=options.size,
+        height=options.size,
+        color_match=options.color_match,
+        reference_mode=options.reference_mode,
+    )
+
+
+def draw_seed(options: GenerateOptions) -> int:
+    """The options' seed, or a random one."""
+    return secrets.randbelow(SEEDS) if options.seed is None else options.seed
 
 
 def load_pipeline(checkpoint: str | None = None) -> AsymTalkerPipeline:

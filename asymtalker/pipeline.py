@@ -35,6 +35,9 @@ from asymtalker.sampling import denoise_chunk, set_steps
 ChunkCallback = Callable[[int, int | None], None]
 """Called after every chunk with the chunks done and, once the end of the speech is known, the chunks in all."""
 
+StepsChoice = Callable[[], int]
+"""Asked before every chunk for its number of steps: a live stream that falls behind takes fewer."""
+
 MAX_STEPS = 100
 
 
@@ -162,7 +165,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         image: PIL.Image.Image | np.ndarray | Tensor,
         speech: np.ndarray | Tensor | Iterable[np.ndarray],
         *,
-        num_inference_steps: int | None = None,
+        num_inference_steps: int | StepsChoice | None = None,
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
         width: int | None = None,
@@ -178,7 +181,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 arrays and tensors hold floats in [0, 1].
             speech: 16 kHz mono samples in [-1, 1], (samples,), or an iterator of such arrays: a file and a
                 microphone go the same way.
-            num_inference_steps: default: the checkpoint's own.
+            num_inference_steps: default: the checkpoint's own; a function is asked before every chunk.
             guidance_scale: w of `uncond + w·(cond − uncond)` on the speech; 1 is none.
             generator: makes the video repeatable on the same device.
             width, height: frame size in pixels; default: the checkpoint's own.
@@ -192,7 +195,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         Raises:
             ValueError: if an option is out of range, or the speech is empty or not what it should be.
         """
-        steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        choice = num_inference_steps if callable(num_inference_steps) else None
+        steps = self.config.num_inference_steps if num_inference_steps is None or choice else num_inference_steps
         strength = self.config.color_match if color_match is None else color_match
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
         trained = self.frame_size
@@ -201,8 +205,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode)
         if isinstance(speech, (np.ndarray, Tensor)):
             state.speech.append(_as_samples(speech))
-            return self._chunks(state, iter(()), callback_on_chunk_end, ended=True)
-        return self._chunks(state, iter(speech), callback_on_chunk_end)
+            return self._chunks(state, iter(()), callback_on_chunk_end, choice, ended=True)
+        return self._chunks(state, iter(speech), callback_on_chunk_end, choice)
 
     @torch.no_grad()
     def __call__(
@@ -296,6 +300,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         state: StreamState,
         source: Iterator[np.ndarray],
         callback: ChunkCallback | None,
+        steps: StepsChoice | None,
         ended: bool = False,
     ) -> Iterator[np.ndarray]:
         while True:
@@ -306,6 +311,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
             keep = self.layout.kept_frames(state.chunk, frames) if ended else self.layout.new_frames
             if keep == 0:
                 return
+            if steps is not None:
+                set_steps(state.scheduler, steps(), self._execution_device)
             yield _as_uint8(self.next_chunk(state)[0, :, :keep])
             if callback is not None:
                 callback(state.chunk, self.layout.chunk_count(frames) if ended else None)

@@ -1,5 +1,6 @@
 """The running app through its API, and the README's way of calling it."""
 
+import io
 import re
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from tests.conftest import ROOT, wait_until, write_speech
+from asymtalker.media.video import probe_video
+from asymtalker.ui.generate import SETTINGS
+from tests.conftest import APP_MAX_SECONDS, ROOT, wait_until, write_speech
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +39,11 @@ def test_draws_a_seed(client, inputs):
     assert 0 <= figures["seed"] < 2**32
 
 
-def test_api_is_one_documented_action(client):
+def test_api_has_documented_actions(client):
     api = client.view_api(return_format="dict")
-    assert list(api["named_endpoints"]) == ["/generate"]
+    assert list(api["named_endpoints"]) == ["/generate", "/live", "/compare", "/info"]
     parameters = [parameter["parameter_name"] for parameter in api["named_endpoints"]["/generate"]["parameters"]]
-    assert parameters == ["portrait", "speech", "seed", "steps", "crop", "label"]
+    assert parameters == ["portrait", "speech", *SETTINGS]
 
 
 @pytest.mark.parametrize(
@@ -51,6 +54,9 @@ def test_api_is_one_documented_action(client):
         ({"seed": -2}, "seed must be a whole number from 0 to 4294967295"),
         ({"steps": 0}, "steps must be a whole number from 1 to 100"),
         ({"crop": True}, "No face was found"),
+        ({"zoom": 0}, "zoom must be a number from 0.1 to 10"),
+        ({"size": 72}, "width and height must be multiples of 16"),
+        ({"size": 256}, "size must be at most 128 here"),
     ],
 )
 def test_unusable_input_is_explained(client, inputs, overrides, said):
@@ -83,9 +89,83 @@ def test_cancel_leaves_nothing_and_the_next_run_works(client, inputs, long_speec
     assert figures["frames"] == 33
 
 
-def test_readme_snippet(app_url, portrait_file, speech_file, tmp_path, monkeypatch, capsys):
+def test_live_streams_pieces_of_one_video(client, inputs):
+    job = client.submit(**inputs, api_name="/live")
+    *_, (_, figures) = job
+    assert figures["ended"]
+    assert figures["start"] == pytest.approx(33 / 25, abs=0.01)
+    assert 0 <= figures["age"] < 5
+    assert figures["skipped"] == 0
+    with av.open(io.BytesIO(b"".join(Path(piece).read_bytes() for piece, _ in job.outputs()))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 33
+
+
+def test_a_cancelled_live_stream_is_freed(client, inputs, long_speech_file, app_folder):
+    job = client.submit(**(inputs | {"speech": handle_file(long_speech_file)}), api_name="/live")
+    wait_until(lambda: job.outputs(), seconds=30)
+    assert list(app_folder.glob("asymtalker-live-*"))
+    job.cancel()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=3)
+
+
+def test_live_explains_unusable_input(client, inputs):
+    with pytest.raises(AppError, match="no speech"):
+        client.predict(**(inputs | {"speech": None}), api_name="/live")
+
+
+def test_compare(client, inputs):
+    sides = {"left": {"steps": 1}, "right": {"steps": 1, "reference_mode": "static"}}
+    left, right, film, figures = client.predict(**inputs, **sides, seed=4, api_name="/compare")
+    assert all(probe_video(path_of(video)).frames == 33 for video in (left, right, film))
+    assert [side["title"] for side in figures["sides"]] == ["A · reference mode temporal", "B · reference mode static"]
+    assert figures["seed"] == 4
+    assert all(len(side["sharpness"]) == 2 for side in figures["sides"])
+
+
+def path_of(video):
+    return video["video"] if isinstance(video, dict) else video
+
+
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [
+        ({"stepz": 1}, "Unknown setting 'stepz': it must be one of checkpoint, steps"),
+        ({"steps": 0}, "steps must be a whole number"),
+        ({"reference_mode": "none"}, "reference_mode must be"),
+        ({"checkpoint": "owner/name"}, "checkpoint must be one of"),
+    ],
+)
+def test_compare_explains_unusable_settings(client, inputs, side, said):
+    with pytest.raises(AppError, match=said):
+        client.predict(**inputs, left={}, right=side, api_name="/compare")
+
+
+def test_info(client, checkpoint, pipeline):
+    info = client.predict(api_name="/info")
+    assert info["checkpoint"] == checkpoint
+    assert info["size"] == list(pipeline.frame_size)
+    assert (info["fps"], info["sampling_rate"], info["steps"]) == (25, 16_000, 2)
+    assert info["max_seconds"] == APP_MAX_SECONDS
+    assert info["max_live_seconds"] == APP_MAX_SECONDS  # no longer than speech may be
+
+
+def readme_snippets():
+    """The README's calls of the client; all but the first go on from it."""
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (snippet,) = [snippet for snippet in snippets if "gradio_client" in snippet]
-    monkeypatch.chdir(ROOT)
-    exec(snippet.replace("http://127.0.0.1:7860", app_url), {})
-    assert Path(capsys.readouterr().out.split()[0]).suffix == ".mp4"
+    first, *rest = [snippet for snippet in snippets if "client" in snippet]
+    return {re.search(r"api_name=\"/(\w+)\"", snippet)[1]: (first, snippet) for snippet in [first, *rest]}
+
+
+@pytest.mark.parametrize(
+    ("action", "printed"),
+    [("generate", r"\.mp4 \d"), ("live", r"ended .*live\.mp4"), ("compare", r"\.mp4 .*ΔE"), ("info", r"25 fps")],
+)
+def test_readme_snippets(app_url, tmp_path, monkeypatch, capsys, action, printed):
+    first, snippet = readme_snippets()[action]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    names = {}
+    exec(first.replace("http://127.0.0.1:7860", app_url), names)
+    if snippet is not first:
+        exec(snippet, names)
+    assert re.search(printed, capsys.readouterr().out, re.DOTALL)

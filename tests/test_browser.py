@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.conftest import ROOT, wait_until
+from tests.conftest import ROOT, wait_until, write_speech
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -34,9 +34,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser(speech_file):
+    arguments = [*ARGUMENTS, f"--use-file-for-fake-audio-capture={speech_file}"]  # over and over
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 
@@ -63,7 +64,7 @@ def fill(page, portrait, speech, crop=True):
     page.locator("input[type=file][accept*=audio]").first.set_input_files(speech)
     expect(page.get_by_text("0:00").first).to_be_visible()
     if not crop:
-        page.get_by_text("Advanced").click()
+        page.get_by_text("Adjust the crop").click()
         page.get_by_label("Find the face").uncheck()
 
 
@@ -95,7 +96,7 @@ def test_upload_generate_play(page, pipeline, portrait_file, speech_file):
 def test_an_example_runs_in_one_click(page, pipeline):
     if not list((ROOT / "examples").glob("*.jpg")):
         pytest.skip("no examples yet")
-    page.locator("#examples button").first.click()
+    page.locator("#examples-speech button").first.click()
     expect(page.locator("dl.figures")).to_contain_text("Seed", timeout=60_000)
     expect_playing(page, pipeline.frame_size[0])
 
@@ -128,10 +129,132 @@ def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_sp
     wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
 
 
+def open_live(page, portrait=ROOT / "examples" / "nora.jpg"):
+    """Goes to the Live tab and gives it a portrait; returns the tab."""
+    page.get_by_role("tab", name="Live").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
+    tab.locator("input[type=file][accept*=image]").set_input_files(portrait)
+    expect(tab.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
+    return tab
+
+
+def live_state(page):
+    return page.evaluate(
+        "() => { const video = document.querySelector('#live-player video');"
+        " return {time: video.currentTime, width: video.videoWidth, error: video.error,"
+        " lag: parseFloat(document.querySelector('#live-player .lag').textContent)}; }"
+    )
+
+
+def test_live_follows_the_microphone(page, pipeline, app_folder):
+    tab = open_live(page)
+    tab.get_by_role("button", name="Record", exact=True).click()
+    wait_until(lambda: live_state(page)["time"] > 1, seconds=30)
+    lags, begun = [], live_state(page)["time"]
+    for _ in range(8):
+        page.wait_for_timeout(500)
+        lags.append(live_state(page)["lag"])
+    state = live_state(page)
+    assert (state["width"], state["error"]) == (pipeline.frame_size[0], None)
+    assert state["time"] - begun > 2
+    assert min(lags) > 0.5 and max(lags) < 6  # a machine may be busy; what must not be is that it grows and grows
+    assert list(app_folder.glob("asymtalker-live-*"))
+    tab.get_by_role("button", name="Stop", exact=True).first.click()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+    expect(tab.get_by_role("status").last).to_contain_text("Ended after")
+
+
+def test_closing_the_page_ends_live(browser, app_url, app_folder):
+    page = browser.new_page()
+    page.goto(app_url)
+    open_live(page).get_by_role("button", name="Record", exact=True).click()
+    wait_until(lambda: live_state(page)["time"] > 0.1, seconds=30)
+    page.close()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_live_without_a_portrait_says_so(page, app_folder):
+    page.get_by_role("tab", name="Live").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
+    page.wait_for_timeout(1000)  # Gradio loads its recorder after the button that needs it
+    tab.get_by_role("button", name="Record", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("no portrait")
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
+    pages = [browser.new_context().new_page() for _ in range(2)]
+    for page, seconds in zip(pages, (2, 4), strict=True):
+        page.goto(app_url)
+        tab = open_live(page)
+        tab.get_by_text("No microphone?").click()
+        speech = write_speech(tmp_path / f"{seconds}.wav", seconds)
+        tab.locator("input[type=file][accept*=audio]").set_input_files(speech)
+        expect(tab.get_by_text("0:00").first).to_be_visible()
+    for page in pages:
+        page.get_by_role("button", name="Play it").click()
+    for page, seconds in zip(pages, (2, 4), strict=True):
+        expect(page.locator("#live-player .state")).to_contain_text(f"Ended after {seconds}.0 s", timeout=30_000)
+        page.context.close()
+
+
+def compare_state(page):
+    return page.evaluate(
+        "() => [...document.querySelectorAll('#compare-player video')]"
+        ".map(video => ({time: video.currentTime, paused: video.paused, error: video.error, width: video.videoWidth}))"
+    )
+
+
+def expect_in_step(page):
+    left, right = compare_state(page)
+    assert (left["error"], right["error"]) == (None, None)
+    assert abs(left["time"] - right["time"]) < 0.1
+    return left
+
+
+def test_compare_plays_both_in_step(page, pipeline, speech_file):
+    page.get_by_role("tab", name="Compare").click()
+    tab = page.get_by_role("tabpanel").filter(has=page.locator("#compare-player"))
+    tab.locator("input[type=file][accept*=image]").set_input_files(ROOT / "examples" / "nora.jpg")
+    tab.locator("input[type=file][accept*=audio]").set_input_files(speech_file)
+    expect(tab.get_by_text("0:00").first).to_be_visible()
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    expect(tab.get_by_role("row")).to_have_count(5, timeout=60_000)
+    wait_until(lambda: all(video["width"] == pipeline.frame_size[0] for video in compare_state(page)), seconds=10)
+    tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
+    wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
+    expect_in_step(page)
+    tab.locator("#compare-player").get_by_role("button", name="Pause").click()
+    tab.get_by_label("Frame", exact=True).fill("10")
+    tab.get_by_role("button", name="One frame on").click()
+    expect(tab.locator("output")).to_contain_text("frame 11")
+    wait_until(lambda: expect_in_step(page)["time"] == pytest.approx(11.5 / 25), seconds=5)
+    tab.get_by_role("button", name="One frame back").click()
+    expect(tab.locator("output")).to_contain_text("frame 10")
+    expect(tab.locator("polyline.curve")).to_have_count(6)
+    with page.expect_download() as download:
+        tab.get_by_text("Download side by side").click()
+    assert download.value.suggested_filename.endswith(".mp4")
+
+
+def test_a_link_repeats_seed_and_settings(browser, app_url):
+    page = browser.new_page()
+    page.goto(f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x")
+    page.get_by_text("Advanced").first.click()
+    page.get_by_text("Adjust the crop").first.click()
+    expect(page.get_by_label("Seed").first).to_have_value("41")
+    expect(page.get_by_label("Steps").first).to_have_value("1")
+    expect(page.get_by_label("Show the label").first).not_to_be_checked()
+    expect(page.get_by_role("spinbutton", name="Zoom").first).to_have_value("1.5")
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file):
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto(app_url)
     fill(page, portrait_file, long_speech_file, crop=False)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for tab in ("Generate", "Live", "Compare"):
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     page.close()

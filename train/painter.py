@@ -53,7 +53,7 @@ def paint_batch(
         real = to_unit(batch["window"])[:, :, layout.continuity_frames :][:, :, chosen]
         displacement = measure_displacement(portrait, real).transpose(1, 2).flatten(0, 1)
         displacement = F.interpolate(displacement, size=portrait.shape[-2:], mode="bilinear")
-        moved = warp(portrait.repeat_interleave(settings.frames, 0), displacement)
+        moved = warp(portrait.repeat_interleave(settings.frames, 0), displacement, "bicubic")
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
         tokens = pipeline.transformer.audio_proj(speech)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)

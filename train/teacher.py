@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Pyt
 from dataclasses import dataclass
 
 import torch
+from accelerate import Accelerator
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
@@ -20,8 +21,9 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
 from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
+from train.cache import NUMBER, CachedWindows, relevant_settings
 from train.config import parse_settings
-from train.data import WindowStageSettings, mouth_weights, open_windows, to_unit
+from train.data import StoredWindows, StreamedWindows, WindowStageSettings, mouth_weights, open_windows, to_unit
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
@@ -36,6 +38,8 @@ class TeacherSettings(WindowStageSettings):
     mouth_weight: how much more the mouth counts in the loss.
     pure_noise: probability of σ = 1.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
+    cache: folder to keep encoded windows in, for autoencoders that take longer than the network; None for none.
+    cached_batches: batches of a process that are kept there, and gone through again and again.
     """
 
     init: str
@@ -47,43 +51,72 @@ class TeacherSettings(WindowStageSettings):
     mouth_weight: float = 5.0
     pure_noise: float = 0.2
     reference_mode: ReferenceMode = "temporal"
+    cache: str | None = None
+    cached_batches: int = 10_000
+
+
+@torch.no_grad()
+def encode_batch(
+    pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: TeacherSettings
+) -> dict[str, Tensor]:
+    """What does not change while the teacher learns, of a batch of `train.data.WindowDataset`.
+
+    Returns:
+        The fields of `asymtalker.conditioning.Window`, `mouth`, and `displacement` with a motion prior.
+    """
+    frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
+    encoders = pipeline.vae, pipeline.speech_encoder
+    window = encode_window(*encoders, frames, portrait, batch["segment"], pipeline.layout, settings.reference_mode)
+    encoded = vars(window) | {"mouth": batch["mouth"]}
+    if pipeline.transformer.motion is not None:
+        encoded["displacement"] = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :])
+    return encoded
 
 
 def teacher_loss(
     transformer: torch.nn.Module, pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: TeacherSettings
 ) -> dict[str, Tensor]:
-    """The losses of one batch of `train.data.WindowDataset`: their sum `loss`, and its parts."""
-    with torch.no_grad():
-        frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
-        window = encode_window(
-            pipeline.vae,
-            pipeline.speech_encoder,
-            frames,
-            portrait,
-            batch["segment"],
-            pipeline.layout,
-            settings.reference_mode,
-        )
-        size, device = len(window.latents), window.latents.device
-        dropped = torch.rand(size, device=device) < settings.speech_dropout
-        speech = torch.where(dropped.view(-1, 1, 1, 1, 1), null_speech(window.speech), window.speech)
-        sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
-        noise = torch.randn_like(window.latents)
-        noisy = add_noise(window.latents, noise, sigma)
-        measured = None
-        if pipeline.transformer.motion is not None:
-            measured = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :])
+    """The losses of a batch from `encode_batch`: their sum `loss`, and its parts."""
+    latents, measured = batch["latents"], batch.get("displacement")
+    size, device = len(latents), latents.device
+    dropped = (torch.rand(size, device=device) < settings.speech_dropout).view(-1, 1, 1, 1, 1)
+    speech = torch.where(dropped, null_speech(batch["speech"]), batch["speech"])
+    sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
+    noise = torch.randn_like(latents)
     # The painting is trained over the true motion: over a motion of its own it would learn to blur what it cannot know.
     flow, displacement = predict(
-        transformer, noisy, sigma, window.continuity, window.reference, speech, displacement=measured
+        transformer,
+        add_noise(latents, noise, sigma),
+        sigma,
+        batch["continuity"],
+        batch["reference"],
+        speech,
+        displacement=measured,
     )
     weight = mouth_weights(batch["mouth"], flow.shape[-2:], settings.mouth_weight)
     sample_weight = pipeline.transformer.sigma_weight(sigma)
-    losses = {"flow": flow_loss(flow, flow_target(window.latents, noise), sample_weight, weight)}
+    losses = {"flow": flow_loss(flow, flow_target(latents, noise), sample_weight, weight)}
     if measured is not None:
         weight = mouth_weights(batch["mouth"], measured.shape[-2:], settings.mouth_weight)
         losses["displacement"] = settings.displacement_weight * displacement_loss(displacement, measured, weight)
     return {"loss": sum(losses.values()), **losses}
+
+
+def open_source(
+    settings: TeacherSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator
+) -> StoredWindows | StreamedWindows | CachedWindows:
+    """The windows to train on, through the cache if there is to be one.
+
+    Raises:
+        ValueError: the dataset or the cache cannot be used.
+    """
+    windows = open_windows(settings, pipeline, accelerator)
+    if settings.cache is None:
+        return windows
+    made_with = relevant_settings(settings, {"vae": pipeline.vae, "speech_encoder": pipeline.speech_encoder})
+    made_with["processes"] = accelerator.num_processes
+    place = settings.cache, settings.cached_batches, settings.accumulation, accelerator.process_index
+    return CachedWindows(windows, *place, made_with)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -102,12 +135,16 @@ def main(argv: list[str] | None = None) -> None:
         weight_decay=settings.weight_decay,
     )
     transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    windows = explained(open_windows, settings, pipeline, accelerator)
+    windows = explained(open_source, settings, pipeline, accelerator)
     run = Run(accelerator, settings, pipeline, pipeline.transformer, windows.sample, windows)
     run.resume()
 
     for batch in run.passes(windows.batches(run.step)):
         rate = run.learning_rate(settings.learning_rate)
+        if "latents" not in batch:
+            number, batch = batch.get(NUMBER), encode_batch(pipeline, batch, settings)
+            if number is not None:
+                windows.store(number, batch)
         with accelerator.accumulate(transformer):
             with accelerator.autocast():
                 losses = teacher_loss(transformer, pipeline, batch, settings)

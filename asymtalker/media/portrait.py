@@ -191,15 +191,38 @@ def center_crop_box(size: tuple[int, int]) -> CropBox:
     return CropBox((width - side) // 2, (height - side) // 2, side)
 
 
-def crop_portrait(image: Image.Image, find_face: bool = True) -> PortraitCrop:
+def adjusted_box(
+    box: CropBox, size: tuple[int, int], zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
+) -> CropBox:
+    """The square `zoom` times as close and moved by `shift`, kept inside the image and no smaller than `MIN_SIDE`.
+
+    Args:
+        size: (width, height) of the image, in pixels.
+        shift: to the right and down, in sides of `box`.
+    """
+    side = max(min(round(box.side / zoom), *size), MIN_SIDE)
+    left, top = (
+        round(start + (box.side - side) / 2 + part * box.side) for start, part in zip(box[:2], shift, strict=True)
+    )
+    return CropBox(min(max(left, 0), size[0] - side), min(max(top, 0), size[1] - side), side)
+
+
+def crop_portrait(
+    image: Image.Image, find_face: bool = True, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
+) -> PortraitCrop:
     """Crops the square around the largest face, or with `find_face=False` the middle of the image.
 
     Args:
         image: RGB, as `read_portrait` returns it.
+        zoom, shift: adjust the square, see `adjusted_box`.
 
     Raises:
-        ValueError: no face was found, or it is under `MIN_FACE` pixels wide.
+        ValueError: no face was found, or it is under `MIN_FACE` pixels wide; `zoom` is not 0.1 to 10, or `shift` not
+            -5 to 5.
     """
+    for name, value, low, high in (("zoom", zoom, 0.1, 10), ("shift", shift[0], -5, 5), ("shift", shift[1], -5, 5)):
+        if not (isinstance(value, (int, float)) and low <= value <= high):
+            raise ValueError(f"{name} must be a number from {low} to {high}, not {value!r}.")
     faces = find_faces(image) if find_face else []
     if find_face and not faces:
         raise ValueError(
@@ -212,6 +235,8 @@ def crop_portrait(image: Image.Image, find_face: bool = True) -> PortraitCrop:
             "Use a larger photograph or one taken closer."
         )
     box = crop_box(faces[0], image.size) if faces else center_crop_box(image.size)
+    if zoom != 1 or any(shift):
+        box = adjusted_box(box, image.size, zoom, shift)
     note = f"{len(faces)} faces were found; the largest is used." if len(faces) > 1 else ""
     square = image.crop((box.left, box.top, box.left + box.side, box.top + box.side))
     return PortraitCrop(square, box, faces, note)

@@ -58,6 +58,38 @@ def read_speech(source: SpeechSource, sampling_rate: int = 16_000, max_seconds: 
     return np.clip(np.nan_to_num(samples, posinf=1, neginf=-1), -1, 1).astype(np.float32, copy=False)
 
 
+class SpeechResampler:
+    """Brings sound that comes in pieces to one rate, without a seam between them.
+
+    Args:
+        sampling_rate: of the result, in Hz.
+    """
+
+    def __init__(self, sampling_rate: int = 16_000) -> None:
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=sampling_rate)
+        self._rate: int | None = None
+
+    def push(self, rate: int, samples: np.ndarray) -> np.ndarray:
+        """Takes the next piece, (n,) or (n, channels) of any number type; returns what is ready, float32 (samples,).
+
+        Raises:
+            ValueError: the rate is another one than before.
+        """
+        if self._rate not in (None, rate):
+            raise ValueError(f"The sound changed from {self._rate} Hz to {rate} Hz: start the recording again.")
+        self._rate = rate
+        frame = av.AudioFrame.from_ndarray(_mono(np.asarray(samples))[None], format="flt", layout="mono")
+        frame.sample_rate = rate
+        return self._joined(self._resampler.resample(frame))
+
+    def flush(self) -> np.ndarray:
+        """What is still held at the end, float32 (samples,)."""
+        return self._joined(self._resampler.resample(None) if self._rate else [])
+
+    def _joined(self, frames: list[av.AudioFrame]) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.float32), *(frame.to_ndarray()[0] for frame in frames)])
+
+
 def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float | None) -> np.ndarray:
     name = "The recording" if isinstance(source, bytes) else Path(source).name
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:

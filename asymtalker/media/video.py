@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
-from asymtalker.media.speech import SAFELY, moving_pictures
+from asymtalker.media.speech import SAFELY, SpeechResampler, moving_pictures
 
 LABEL = "AI-generated"
 MARK = "AI-generated with AsymTalker"
@@ -27,6 +27,8 @@ BT709 = 1
 LABEL_SHARE = 0.055
 """Height of the label's letters, as a share of the frame's height."""
 SMALLEST_LABEL = 8
+FRAGMENT_RATE = 48_000
+"""Hz; AAC comes in frames of 1024 samples, and holds two back: three times shorter than at the speech's own rate."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,70 @@ class VideoProbe:
     seconds: float
 
 
-class VideoWriter:
+class _Mp4Encoder:
+    """Frames and speech on their way into an mp4 (H.264, AAC), one as fast as the other.
+
+    Args:
+        size: (width, height) of the frames in pixels; H.264 wants even sides, an odd one is extended by a pixel.
+        fps: frames per second.
+        sampling_rate: of the speech, in Hz.
+        label: draw "AI-generated" into a corner.
+    """
+
+    def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool) -> None:
+        self._size, self._fps, self._sampling_rate = size, fps, sampling_rate
+        self._label = _Label(size) if label else None
+        self._frames = self._samples = 0
+
+    def _open(
+        self, file: str | IO[bytes], metadata: Mapping[str, str], x264: Mapping[str, str], **options: str
+    ) -> None:
+        self._container = av.open(file, "w", format="mp4", options=options)
+        self._container.metadata.update(metadata)
+        self._video = self._container.add_stream("libx264", rate=self._fps)
+        self._video.width, self._video.height = (side + side % 2 for side in self._size)
+        self._video.pix_fmt = "yuv420p"
+        self._video.options = {"preset": "veryfast", **x264}
+        context = self._video.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = ColorRange.MPEG
+        self._audio = self._container.add_stream("aac", rate=self._sampling_rate, layout="mono")
+
+    def write(self, frames: np.ndarray) -> None:
+        """Appends frames, uint8 (F, H, W, 3) RGB."""
+        width, height = self._size
+        if frames.dtype != np.uint8 or frames.shape[1:] != (height, width, 3):
+            raise ValueError(f"Frames must be uint8 (F, {height}, {width}, 3), not {frames.dtype} {frames.shape}.")
+        for image in frames:
+            if self._label is not None:
+                image = self._label.drawn_on(image)
+            if width % 2 or height % 2:
+                image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+            self._frames += 1
+            self._container.mux(self._video.encode(frame))
+
+    def write_speech(self, samples: np.ndarray) -> None:
+        """Appends mono speech, float32 (samples,) in [-1, 1]."""
+        if not len(samples):
+            return
+        samples = np.ascontiguousarray(samples, dtype=np.float32)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = self._sampling_rate
+        frame.pts, frame.time_base = self._samples, Fraction(1, self._sampling_rate)
+        self._samples += len(samples)
+        self._container.mux(self._audio.encode(frame))
+
+    def _close(self) -> None:
+        """Writes what the encoders still hold, and the end of the file."""
+        for stream in (self._video, self._audio):
+            self._container.mux(stream.encode(None))
+        self._container.close()
+
+
+class VideoWriter(_Mp4Encoder):
     """Writes frames and speech to an mp4 (H.264, AAC) as they come, in memory that does not grow with its length.
 
     The file is written beside its place and renamed when the `with` block ends well; otherwise nothing is left of it.
@@ -76,55 +141,18 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         crf: int = 18,
     ) -> None:
+        super().__init__(size, fps, sampling_rate, label)
         self._path = Path(path)
         self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
-        self._size, self._fps, self._sampling_rate, self._crf = size, fps, sampling_rate, crf
         self._metadata = {**(metadata or {}), **({"comment": MARK} if generated else {})}
-        self._label = _Label(size) if label else None
-        self._frames = self._samples = 0
+        self._crf = crf
 
     def __enter__(self) -> Self:
         if self._path.is_dir():
             raise IsADirectoryError(f"{self._path} is a folder: name the file to write.")
         self._beside.touch(exist_ok=False)  # the encoder opens late; a path that cannot be written is known now
-        self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
-        self._container.metadata.update(self._metadata)
-        self._video = self._container.add_stream("libx264", rate=self._fps)
-        self._video.width, self._video.height = (side + side % 2 for side in self._size)
-        self._video.pix_fmt = "yuv420p"
-        self._video.options = {"crf": str(self._crf), "preset": "veryfast"}
-        context = self._video.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = BT709
-        context.color_range = ColorRange.MPEG
-        self._audio = self._container.add_stream("aac", rate=self._sampling_rate, layout="mono")
+        self._open(str(self._beside), self._metadata, {"crf": str(self._crf)}, movflags="faststart")
         return self
-
-    def write(self, frames: np.ndarray) -> None:
-        """Appends frames, uint8 (F, H, W, 3) RGB."""
-        width, height = self._size
-        if frames.dtype != np.uint8 or frames.shape[1:] != (height, width, 3):
-            raise ValueError(f"Frames must be uint8 (F, {height}, {width}, 3), not {frames.dtype} {frames.shape}.")
-        for image in frames:
-            if self._label is not None:
-                image = self._label.drawn_on(image)
-            if width % 2 or height % 2:
-                image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-            frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
-            self._frames += 1
-            self._container.mux(self._video.encode(frame))
-
-    def write_speech(self, samples: np.ndarray) -> None:
-        """Appends mono speech, float32 (samples,) in [-1, 1]."""
-        if not len(samples):
-            return
-        samples = np.ascontiguousarray(samples, dtype=np.float32)
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate = self._sampling_rate
-        frame.pts, frame.time_base = self._samples, Fraction(1, self._sampling_rate)
-        self._samples += len(samples)
-        self._container.mux(self._audio.encode(frame))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -140,10 +168,56 @@ class VideoWriter:
     def _complete(self) -> None:
         if not self._frames:
             raise ValueError("A video needs at least one frame: none was written.")
-        for stream in (self._video, self._audio):
-            self._container.mux(stream.encode(None))
-        self._container.close()
+        self._close()
         self._beside.replace(self._path)
+
+
+class FragmentWriter(_Mp4Encoder):
+    """Writes frames and speech as pieces of one fragmented mp4, which players take in while it is being made.
+
+    The pieces one after the other are the file. The encoder of the sound holds the last frames' worth of a piece
+    back for the next.
+
+    Args:
+        size, fps, sampling_rate, label: see `VideoWriter`.
+    """
+
+    def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True) -> None:
+        super().__init__(size, fps, FRAGMENT_RATE, label)
+        self._sound, self._rate = SpeechResampler(FRAGMENT_RATE), sampling_rate
+        self._pieces = io.BytesIO()
+        self.mime: str | None = None
+        """What `MediaSource.addSourceBuffer` wants to know; set with the first piece."""
+        x264 = {"crf": "20", "tune": "zerolatency", "g": str(fps)}
+        options = {"movflags": "delay_moov+default_base_moof", "frag_duration": "1"}  # microsecond: a frame a fragment
+        self._open(_Appended(self._pieces), {"comment": MARK}, x264, **options)
+
+    def push(self, frames: np.ndarray, samples: np.ndarray) -> bytes:
+        """Takes the next frames, uint8 (F, H, W, 3) RGB, and their speech, float32 (samples,); returns the piece."""
+        self.write(frames)
+        self.write_speech(self._sound.push(self._rate, samples))
+        return self._take()
+
+    def close(self) -> bytes:
+        """Ends the video; returns its last piece."""
+        self.write_speech(self._sound.flush())
+        self._close()
+        return self._take()
+
+    def _take(self) -> bytes:
+        piece = self._pieces.getvalue()
+        self._pieces.seek(0)
+        self._pieces.truncate()
+        if self.mime is None and (at := piece.find(b"avcC")) >= 0:
+            self.mime = f'video/mp4; codecs="avc1.{piece[at + 5 : at + 8].hex()}, mp4a.40.2"'
+        return piece
+
+
+class _Appended:
+    """A file that can only be written to its end, so that the encoder does not come back to what is sent."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write = file.write
 
 
 def read_frames(source: str | Path | bytes) -> Iterator[np.ndarray]:

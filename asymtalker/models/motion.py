@@ -5,7 +5,7 @@ every texture anew, this one displaces those of the portrait and paints only wha
 of the mouth, closed eyes, what was hidden). As the texture always comes from the portrait, it cannot drift.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,15 +27,19 @@ EASE = 0.5
 """A new frame still holds on to where κ has left the face at this share, the next at its square, and so on."""
 
 
-def warp(image: Tensor, displacement: Tensor) -> Tensor:
-    """Looks up an image (B, C, H, W) at each pixel plus a displacement (B, 2, H, W) of (x, y) pixels."""
+def warp(image: Tensor, displacement: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+    """Looks up an image (B, C, H, W) at each pixel plus a displacement (B, 2, H, W) of (x, y) pixels.
+
+    For what is to be looked at "bicubic": between pixels, "bilinear" blurs half of the fine detail away.
+    """
     height, width = image.shape[-2:]
     y = torch.arange(height, device=image.device, dtype=image.dtype)[:, None]
     x = torch.arange(width, device=image.device, dtype=image.dtype)
     grid = torch.stack(
         [(x + displacement[:, 0] + 0.5) * (2 / width) - 1, (y + displacement[:, 1] + 0.5) * (2 / height) - 1], dim=-1
     )
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    moved = F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
+    return moved.clamp(-1, 1) if mode == "bicubic" else moved  # it overshoots at edges
 
 
 def lucas_kanade_step(image: Tensor, difference: Tensor) -> Tensor:
@@ -273,7 +277,8 @@ class MotionPrior(nn.Module):
         count, size = change.shape[2], seen.portrait.shape[-2:]
         field = _unfold(_resize(_fold(change), size), count) + seen.start.unsqueeze(2)
         voice = self.painter.listen(tokens[:, self.continuity_latents - 1 :])[:, self.frames - 1 :].flatten(0, 1)
-        frames = _unfold(self.painter(warp(_repeat(seen.portrait, count), _fold(field)), voice), count)
+        moved = warp(_repeat(seen.portrait, count), _fold(field), "bicubic")
+        frames = _unfold(self.painter(moved, voice), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 

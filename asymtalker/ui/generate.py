@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
+import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 import numpy as np
-import spaces
 
 from asymtalker.generation import GenerateOptions, GenerateResult, load_pipeline, stream_video
-from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
-from asymtalker.media.speech import read_speech
-
-CONSENT = (
-    "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
-    "Videos are marked as AI-generated, in the picture and in the file."
+from asymtalker.media.portrait import PortraitCrop
+from asymtalker.ui.inputs import (
+    CONSENT,
+    GPU_PER_SECOND,
+    PRIVATE,
+    RANDOM_SEED,
+    Upload,
+    build_examples,
+    build_portrait,
+    build_speech,
+    busy,
+    check_size,
+    drift_figures,
+    enable_cancel,
+    largest_size,
+    on_device,
+    read_crop,
+    read_recording,
+    report,
+    shown_errors,
 )
-Upload = dict[str, Any]  # {"path": the file as it was uploaded, ...}
-RANDOM_SEED = -1  # what the page shows; the package says None
-GPU_START = 20  # seconds a lent GPU needs before the first frame, generously
-GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 
-CROP_TEMPLATE = """
-{{#if value}}<div class="full crop {{value.state}}">
-  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{/if}}
-  <p>{{value.text}}</p>
-</div>{{/if}}
-"""
+SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y")
+"""What makes a run again, besides portrait and speech: the names that a link has."""
+
 FIGURES_TEMPLATE = """
 {{#if value}}<dl class="full figures">
   <div><dt>Speed</dt><dd>{{value.frames_per_second}} <small>fps</small></dd></div>
   <div><dt>Per second of video</dt><dd>{{value.work_per_second}} <small>s</small></dd></div>
-  <div><dt>Length</dt><dd>{{value.seconds}} <small>s</small></dd></div>
+  <div><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd></div>
   <div><dt>Seed</dt><dd>{{value.seed}}</dd></div>
-</dl>{{/if}}
+</dl>
+<p class="link"><a href="{{value.link}}">Link to these settings</a> · give the same portrait and speech</p>{{/if}}
 """
 
 
@@ -57,57 +62,47 @@ class GenerateTab:
     checkpoint: str | None
     max_seconds: float
 
-    def preview(self, portrait: Upload | None, crop: bool) -> dict[str, str] | None:
-        """What of the portrait will be animated, or why it cannot be."""
-        if not portrait:
-            return None
-        try:
-            found = crop_portrait(read_portrait(portrait["path"]), find_face=crop)
-        except (ValueError, OSError) as error:
-            return {"state": "trouble", "text": str(error)}
-        return {"image": _thumbnail(found), "text": f"This part is animated. {found.note}"}
-
     def generate(
         self,
         portrait: Upload | None,
         speech: Upload | None,
         seed: int | None = RANDOM_SEED,
         steps: int | None = None,
-        crop: bool = True,
+        size: int | None = None,
         label: bool = True,
+        crop: bool = True,
+        zoom: float = 1,
+        shift_x: float = 0,
+        shift_y: float = 0,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Iterator[tuple[Any, Any]]:
         """Make a video of the person in the portrait who speaks the speech."""
-        with _shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
+        with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
             options = GenerateOptions(
-                self.checkpoint,
                 seed=None if seed == RANDOM_SEED else seed,
                 steps=steps,
-                crop=crop,
+                size=size,
                 label=label,
                 max_seconds=self.max_seconds,
             )
-            found, samples = self._read(portrait, speech, options)
-            pipeline = load_pipeline(self.checkpoint)
-            stream = _stream if pipeline.device.type == "cpu" else _stream_on_gpu
-            for step in stream(found, samples, Path(folder) / "asymtalker.mp4", options):
+            check_size(size, self.checkpoint)
+            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y)
+            settings = dict(zip(SETTINGS, values, strict=True))
+            found = read_crop(portrait, crop, zoom, shift_x, shift_y)
+            samples = read_recording(speech, self.checkpoint, self.max_seconds)
+            for step in stream_on_device(self.checkpoint, found, samples, Path(folder) / "asymtalker.mp4", options):
                 if isinstance(step, GenerateResult):
-                    yield str(step.path), _figures(step)
+                    yield str(step.path), _figures(step, settings | {"seed": step.seed})
                 else:
-                    progress(step.frames / step.total, desc=f"{_clock(step.remaining)} left")
+                    report(step, progress)
                     yield gr.skip(), gr.skip()  # where a cancelled run is left
 
-    def _read(
-        self, portrait: Upload | None, speech: Upload | None, options: GenerateOptions
-    ) -> tuple[PortraitCrop, np.ndarray]:
-        if not portrait:
-            raise ValueError("There is no portrait yet: upload a photograph or take one.")
-        if not speech:
-            raise ValueError("There is no speech yet: upload a recording or record one.")
-        found = crop_portrait(read_portrait(portrait["path"]), find_face=options.crop)
-        return found, read_speech(speech["path"], load_pipeline(self.checkpoint).sampling_rate, options.max_seconds)
+    def restore(self, request: gr.Request) -> list[Any]:
+        """The settings that the page's address names, for seed, steps, size, label and the crop."""
+        named = dict(request.query_params)
+        return [_read_setting(name, named[name]) if name in named else gr.skip() for name in SETTINGS]
 
-    def build(self, examples: Path) -> None:
+    def build(self, page: gr.Blocks, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
@@ -115,18 +110,9 @@ class GenerateTab:
         """
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = gr.Image(
-                    label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=260
-                )
-                preview = gr.HTML(html_template=CROP_TEMPLATE, js_on_load=None, elem_classes="when-full")
-                speech = gr.Audio(
-                    label="Speech",
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    buttons=["download"],
-                    elem_classes="speech",
-                )
-                seed, steps, crop, label = self._build_advanced()
+                portrait = build_portrait()
+                speech = build_speech("Speech", "speech")
+                settings = self._build_advanced()
                 with gr.Row():
                     start = gr.Button("Generate", variant="primary", scale=3, min_width=120)
                     cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
@@ -135,89 +121,64 @@ class GenerateTab:
                 video = gr.Video(label="Video", interactive=False, autoplay=True, buttons=["download"], height=420)
                 figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
                 shown = gr.HTML(html_template=FIGURES_TEMPLATE, js_on_load=None, elem_classes="when-full")
-                chosen = build_examples(examples, portrait, speech)
-        inputs, outputs = [portrait, speech, seed, steps, crop, label], [video, figures]
+                chosen = build_examples(examples, portrait.image, speech, "Examples: one click makes the video")
+        settings += portrait.adjustments
         figures.change(None, figures, shown, js="figures => figures", api_visibility="private")
-
-        private = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-        for change in (portrait.change, crop.change):
-            change(self.preview, [portrait, crop], preview, preprocess=False, trigger_mode="always_last", **private)
+        page.load(self.restore, None, settings, **PRIVATE)
+        inputs, outputs = [portrait.image, speech, *settings], [video, figures]
+        action = {"preprocess": False, "show_progress_on": video}
         runs = [
-            start.click(_busy, outputs=[start, cancel], **private).then(
-                self.generate, inputs, outputs, api_name="generate", preprocess=False, show_progress_on=video
+            start.click(busy, outputs=[start, cancel], **PRIVATE).then(
+                self.generate, inputs, outputs, api_name="generate", **action
             )
         ]
         if chosen:
             runs.append(
-                chosen.then(_busy, outputs=[start, cancel], **private).then(
-                    self.generate, inputs, outputs, api_visibility="private", preprocess=False, show_progress_on=video
+                chosen.then(busy, outputs=[start, cancel], **PRIVATE).then(
+                    self.generate, inputs, outputs, api_visibility="private", **action
                 )
             )
-        for run in runs:
-            for end in (run.success, run.failure):  # `then` alone is not called after an error
-                end(_idle, outputs=[start, cancel], **private)
-        cancel.click(_idle, outputs=[start, cancel], cancels=runs, **private)
+        enable_cancel(start, cancel, runs)
 
-    def _build_advanced(self) -> tuple[gr.Number, gr.Number, gr.Checkbox, gr.Checkbox]:
-        trained = load_pipeline(self.checkpoint).config.num_inference_steps
+    def _build_advanced(self) -> list[gr.components.Component]:
+        pipeline = load_pipeline(self.checkpoint)
+        trained, side = pipeline.config.num_inference_steps, pipeline.frame_size[0]
         with gr.Accordion("Advanced", open=False):
             with gr.Row():
-                seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=120)
-                steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=120)
-            crop = gr.Checkbox(label="Find the face and crop around it", value=True)
+                seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
+                steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
+                sizes = [(f"{size} × {size}", size) for size in sorted({side, largest_size(self.checkpoint)})]
+                size = gr.Dropdown(sizes, value=side, label="Size", info=f"trained at {side}", min_width=120)
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-        return seed, steps, crop, label
+        return [seed, steps, size, label]
 
 
-def build_examples(folder: Path, portrait: gr.Image, speech: gr.Audio) -> gr.events.Dependency | None:
-    """The examples in `folder`; returns the event of one being chosen, or None where there are none."""
-    pairs = [[str(path), str(path.with_suffix(".wav"))] for path in sorted(folder.glob("*.jpg"))]
-    if not pairs:
-        return None
-    chooser = gr.Examples(
-        pairs,
-        [portrait, speech],
-        label="Examples: one click makes the video",
-        visible_columns=[0],
-        api_visibility="private",
-        elem_id="examples",
-    )
-    return chooser.load_input_event
-
-
-def _gpu_seconds(crop: PortraitCrop, samples: np.ndarray, output: Path, options: GenerateOptions) -> int:
-    """Seconds for which a GPU is to be lent."""
-    rate = load_pipeline(options.checkpoint).sampling_rate
-    return math.ceil(GPU_START + GPU_PER_SECOND * len(samples) / rate)
-
-
-def _stream(crop: PortraitCrop, samples: np.ndarray, output: Path, options: GenerateOptions) -> Iterator[Any]:
-    # The pipeline is no argument: a lent GPU is used from a forked process, to which arguments are copied.
-    yield from stream_video(load_pipeline(options.checkpoint), crop, samples, output, options)
-
-
-_stream_on_gpu = spaces.GPU(duration=_gpu_seconds)(_stream)
-
-
-@contextmanager
-def _shown_errors() -> Iterator[None]:
-    """Shows what the package says about unusable input, in the page and to clients."""
+def _read_setting(name: str, text: str) -> Any:
+    """What a component is to show for a setting of a link; one that does not parse is left as it is."""
     try:
-        yield
-    except (ValueError, OSError) as error:
-        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+        value = json.loads(text)
+    except ValueError:
+        return gr.skip()
+    kinds = (bool,) if name in ("label", "crop") else (int, float)
+    return value if type(value) in kinds else gr.skip()
 
 
-def _busy() -> tuple[Any, Any]:
-    return gr.update(interactive=False), gr.update(interactive=True)
+def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:
+    """Seconds of a GPU that a video takes."""
+    return GPU_PER_SECOND * len(samples) / load_pipeline(checkpoint).sampling_rate
 
 
-def _idle() -> tuple[Any, Any]:
-    return gr.update(interactive=True), gr.update(interactive=False)
+def _stream(
+    checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, output: Path, options: GenerateOptions
+) -> Iterator[Any]:
+    yield from stream_video(load_pipeline(checkpoint), crop, samples, output, options)
 
 
-def _figures(result: GenerateResult) -> dict[str, Any]:
-    return {
+stream_on_device = on_device(_stream, _seconds)
+
+
+def _figures(result: GenerateResult, settings: dict[str, Any]) -> dict[str, Any]:
+    figures = {
         "frames_per_second": round(result.frames_per_second, 1),
         "work_per_second": round(result.elapsed / result.seconds, 2),
         "first_frame_seconds": round(result.first_frame, 2),
@@ -225,17 +186,6 @@ def _figures(result: GenerateResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "seed": result.seed,
         "note": result.note,
+        "link": "?" + urlencode({name: json.dumps(value) for name, value in settings.items() if value is not None}),
     }
-
-
-def _clock(seconds: float) -> str:
-    """4.2 → "5 s", 75 → "1 min 15 s"."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _thumbnail(crop: PortraitCrop, side: int = 192) -> str:
-    """The crop as a data URI."""
-    buffer = io.BytesIO()
-    crop.image.resize((side, side)).save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return figures | (drift_figures(result.drift) if result.drift else {})

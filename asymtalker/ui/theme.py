@@ -86,6 +86,54 @@ CSS = """
   letter-spacing: -0.01em; white-space: nowrap; }
 .figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
 
+.link { margin: 8px 2px 0 !important; font-size: 13px; color: var(--body-text-color-subdued); }
+
+.live .screen { position: relative; aspect-ratio: 1; max-height: 420px; width: 100%; display: grid; place-items: center;
+  overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
+  border-radius: var(--radius-lg); }
+.live .screen > * { grid-area: 1 / 1; }
+.live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
+.live video[src] { opacity: 1; }
+.live video[src] + .empty { display: none; }
+.live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
+.live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
+.live .figures { grid-template-columns: 1.6fr 1fr 1fr; }
+
+.compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
+.compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
+.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; border-radius: var(--radius-lg);
+  background: var(--block-background-fill); border: 1px solid var(--block-border-color); display: block; }
+.compare canvas { filter: brightness(4); }
+.compare figcaption { font-size: 13px; margin: 6px 2px; color: var(--body-text-color-subdued); }
+.compare .empty { margin: 0 0 12px; font-size: 14px; color: var(--body-text-color-subdued); }
+.compare .controls { display: flex; align-items: center; gap: 8px; margin: 6px 0 14px; flex-wrap: wrap;
+  font-size: 13px; }
+.compare .controls[hidden], .compare [hidden] { display: none; }
+.compare .controls button { min-width: 40px; height: 36px; border-radius: 10px;
+  border: 1px solid var(--block-border-color); background: var(--block-background-fill);
+  font-variant-numeric: tabular-nums; cursor: pointer; }
+.compare .controls button:hover { border-color: var(--color-accent); }
+.compare .timeline { flex: 1 1 140px; accent-color: var(--color-accent); }
+.compare .clock { min-width: 10.5em; text-align: right; font-variant-numeric: tabular-nums;
+  color: var(--body-text-color-subdued); }
+.compare .plots figure { position: relative; margin: 0 0 10px; }
+.compare .plots svg { width: 100%; height: 84px; display: block; background: var(--block-background-fill);
+  border: 1px solid var(--block-border-color); border-radius: var(--radius-lg); }
+.compare .plots .top { position: absolute; right: 8px; top: 0; font-size: 11px; color: var(--body-text-color-subdued); }
+.compare .screens figure:nth-child(-n+2) figcaption::before { content: ""; display: inline-block; width: 10px;
+  height: 10px; border-radius: 99px; margin-right: 6px; background: var(--color-accent); }
+.compare .screens figure:nth-child(2) figcaption::before { background: #d97706; }
+.compare .curve { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.compare .curve.a { stroke: var(--color-accent); }
+.compare .curve.b { stroke: #d97706; }
+.compare .cursor { stroke: var(--body-text-color-subdued); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.compare table { width: 100%; font-size: 14px; border-collapse: collapse; border: 0 !important; margin: 0 0 6px; }
+.compare th { font-weight: 400; text-align: left; color: var(--body-text-color-subdued); }
+.compare td, .compare thead th + th { text-align: right; font-variant-numeric: tabular-nums; }
+.compare td, .compare th, .compare tr { padding: 7px 4px; border: 0 solid var(--block-border-color) !important; }
+.compare tbody tr { border-top-width: 1px !important; }
+.side { margin: 0 !important; padding: 10px 12px 0; font-size: 15px; background: var(--block-background-fill); }
+
 .progress-level-inner { font: inherit; margin-bottom: 6px; }
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
 .wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
@@ -95,5 +143,8 @@ CSS = """
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
   .figures { grid-template-columns: repeat(2, 1fr); }
+  .column:has(#live-player) { order: -1; }  /* what one looks at while speaking */
+  [id^="examples-"] .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
+  [id^="examples-"] .gallery img { width: 100%; height: auto; aspect-ratio: 1; }
 }
 """

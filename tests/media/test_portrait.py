@@ -11,6 +11,7 @@ from asymtalker.media.portrait import (
     MAX_SIDE,
     CropBox,
     FaceBox,
+    adjusted_box,
     center_crop_box,
     crop_box,
     crop_portrait,
@@ -254,3 +255,26 @@ def test_center_crop(size, box):
 )
 def test_crop_box_lies_in_the_image(found, margin, box):
     assert crop_box(found, (1000, 1000), margin) == box
+
+
+@pytest.mark.parametrize(
+    ("zoom", "shift", "expected"),
+    [
+        (1, (0, 0), CropBox(100, 100, 200)),
+        (2, (0, 0), CropBox(150, 150, 100)),
+        (1, (0.25, -0.25), CropBox(150, 50, 200)),
+        (1, (5, 5), CropBox(300, 200, 200)),  # no further than the edge
+        (0.1, (0, 0), CropBox(0, 0, 400)),  # no more than there is
+        (50, (0, 0), CropBox(168, 168, 64)),
+    ],
+)
+def test_the_crop_is_adjusted_within_the_image(zoom, shift, expected):
+    assert adjusted_box(CropBox(100, 100, 200), (500, 400), zoom, shift) == expected
+
+
+def test_an_adjusted_crop_shows_that_part():
+    image = two_halves(size=(256, 128))
+    assert pixel(crop_portrait(image, find_face=False, shift=(0.5, 0)).image, 30, 64) == pytest.approx(GREEN)
+    for wrong in ({"zoom": 0}, {"zoom": float("nan")}, {"zoom": "near"}, {"shift": (0, 9)}, {"shift": (None, 0)}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a number from"):
+            crop_portrait(image, find_face=False, **wrong)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asymtalker.media.speech import read_speech
+from asymtalker.media.speech import SpeechResampler, read_speech
 
 RATE = 16_000
 
@@ -172,3 +172,14 @@ def test_the_limit_is_named(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(OSError, match=r"nothing\.wav"):
         read_speech(tmp_path / "nothing.wav")
+
+
+def test_sound_in_pieces_is_resampled_as_one():
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000).astype(np.float32)
+    resampler = SpeechResampler(48_000)
+    pieces = [resampler.push(16_000, piece) for piece in np.array_split(tone, 7)]
+    whole = np.concatenate([*pieces, resampler.flush()])
+    expected = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
+    assert len(whole) == 48_000
+    np.testing.assert_allclose(whole[300:-300], expected[300:-300], atol=0.01)
+    assert len(SpeechResampler().flush()) == 0

@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from asymtalker.media.speech import read_speech
-from asymtalker.media.video import VideoWriter, probe_video, read_frames
+from asymtalker.media.video import FragmentWriter, VideoWriter, probe_video, read_frames
 
 FPS, RATE = 25, 16_000
 
@@ -242,3 +242,20 @@ def test_the_cover_of_a_song_is_no_video(tmp_path):
     with pytest.raises(ValueError, match="no moving picture"):
         probe_video(tmp_path / "song.m4a")
     assert len(read_speech(tmp_path / "song.m4a")) == RATE
+
+
+def test_fragments_play_while_they_are_made():
+    frames, samples = moving_picture(64), clicks(64 / FPS, [0.5, 2])
+    writer = FragmentWriter((96, 64), FPS, RATE, label=False)
+    pieces = [
+        writer.push(picture, sound) for picture, sound in zip(np.split(frames, 4), np.split(samples, 4), strict=True)
+    ]
+    assert writer.mime.startswith('video/mp4; codecs="avc1.64')
+    begun = b"".join(pieces[:2])
+    assert len(list(read_frames(begun))) >= 32 - 3  # the rest is held back by the sound's encoder
+    video = b"".join([*pieces, writer.close()])
+    decoded = np.stack(list(read_frames(video)))
+    assert decoded.shape == frames.shape
+    assert np.abs(decoded.astype(float) - frames).mean() < 4
+    heard = read_speech(video, RATE)
+    assert np.abs(heard).argmax() / RATE in (pytest.approx(0.5, abs=0.02), pytest.approx(2, abs=0.02))

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -41,6 +43,15 @@ def test_warp_looks_up_displaced_pixels():
     image = picture()
     torch.testing.assert_close(warp(image, constant((3.0, -2.0)))[..., 4:-4, 4:-4], image[..., 2:-6, 7:-1])
     torch.testing.assert_close(warp(image, constant((0.0, 0.0))), image)
+
+
+def test_fine_detail_survives_bicubic_displacement():
+    """Stripes of four pixels, half a pixel off: a bilinear look-up keeps cos(π/4) of their height."""
+    stripes = torch.cos(torch.arange(64.0) * torch.pi / 2).expand(1, 3, 64, 64)
+    field = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
+    heights = [warp(stripes, field, mode)[..., 8:-8].square().mean().sqrt() for mode in ("bilinear", "bicubic")]
+    assert heights[0] == pytest.approx(math.sqrt(0.5) * math.cos(math.pi / 4), rel=1e-2)
+    assert heights[1] > 1.1 * heights[0]
 
 
 def test_lucas_kanade_step_is_exact_to_first_order():

@@ -10,11 +10,14 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 from diffusers import FlowMatchLCMScheduler
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asymtalker import AsymTalkerPipeline
 from tests.train.tiny_stage import ROOT, command
 from train import akd, autoencoder, export, painter, teacher
+from train.config import build_settings
 from train.loop import Run
 
 TIMES = ("minutes", "samples_per_second", "waiting")
@@ -23,7 +26,7 @@ TIMES = ("minutes", "samples_per_second", "waiting")
 
 @pytest.fixture(scope="module")
 def trained(data, runs, initial):
-    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3)
+    arguments = command("teacher", **data, init=initial, output=runs / "teacher", max_steps=3, tracker="tensorboard")
     teacher.main(arguments)
     return runs / "teacher", arguments
 
@@ -69,6 +72,14 @@ def test_the_teacher_learns_and_is_saved(trained, initial):
     moved = after.transformer.proj_out.weight - before.transformer.proj_out.weight
     assert moved.abs().max() > 0
     np.testing.assert_array_equal(after.transformer.motion.basis.numpy(), before.transformer.motion.basis.numpy())
+
+
+def test_a_tracker_gets_the_figures(trained):
+    accumulator = EventAccumulator(str(trained[0] / "asymtalker"))
+    accumulator.Reload()
+    written = accumulator.Scalars("loss")
+    assert [event.step for event in written][:3] == [1, 2, 3]
+    assert written[0].value == pytest.approx(logged(trained[0])[0]["loss"], rel=1e-5)
 
 
 def test_training_goes_on_where_it_stopped(trained):
@@ -124,6 +135,24 @@ def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, run
         painter.main(command("painter", **data, init=initial, output=folder, **every))
         losses.append([row["loss"] for row in logged(folder)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_cached_windows_are_encoded_once_and_teach_the_same(data, initial, runs, tmp_path, monkeypatch):
+    """The first pass fills the cache; a later run of the same settings finds all there, and learns the same."""
+    encoded = []
+    encode = teacher.encode_batch
+    monkeypatch.setattr(teacher, "encode_batch", lambda *args: encoded.append(1) or encode(*args))
+    cached = {"cache": tmp_path / "cache", "cached_batches": 3, "max_steps": 5}
+    losses = []
+    for name, counts, options in (("none", 5, {"max_steps": 5}), ("first", 3, cached), ("second", 0, cached)):
+        encoded.clear()
+        teacher.main(command("teacher", **data, init=initial, output=tmp_path / name, **options))
+        assert len(encoded) == counts
+        losses.append([row["loss"] for row in logged(tmp_path / name)])
+    assert losses[0][:3] == pytest.approx(losses[1][:3], rel=1e-6)
+    assert losses[1] == pytest.approx(losses[2], rel=1e-2)  # kept in half precision
+    with pytest.raises(SystemExit, match="made with seed: 0, not 1"):
+        teacher.main(command("teacher", **data, init=initial, output=tmp_path / "other", **cached, seed=1))
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(data, initial, runs):
@@ -204,7 +233,7 @@ def test_the_student_is_ready_for_use(distilled):
     pipeline = AsymTalkerPipeline.from_pretrained(distilled[0] / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
     assert isinstance(pipeline.scheduler, FlowMatchLCMScheduler)
-    assert pipeline.config.num_inference_steps == 2
+    assert pipeline.config.num_inference_steps == 1
     portrait = PIL.Image.new("RGB", (64, 64), (120, 100, 90))
     frames = pipeline(portrait, np.zeros(20 * 640, np.float32)).frames
     assert frames.shape == (20, 64, 64, 3) and np.isfinite(frames).all()
@@ -250,6 +279,17 @@ def test_scripts_run_from_the_root_of_the_repository(script):
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--config" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("train/configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_configurations_have_the_keys_of_their_stage(path):
+    stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
+    stage |= {"teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
+    settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
+    if path.parent.name != "tiny":
+        assert settings.samples(processes=8) >= 1
 
 
 def test_an_unknown_setting_is_named(data, capsys):

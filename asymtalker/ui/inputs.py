@@ -1,0 +1,225 @@
+"""What the tabs have in common: the portrait with its crop, errors, and where the model runs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import spaces
+
+from asymtalker.generation import MAX_SIZE, GenerateProgress, load_pipeline
+from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
+from asymtalker.media.speech import read_speech
+from asymtalker.metrics import DriftScore
+
+CONSENT = (
+    "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
+    "Videos are marked as AI-generated, in the picture and in the file."
+)
+Upload = dict[str, Any]  # {"path": the file as it was uploaded, ...}
+RANDOM_SEED = -1  # what the page shows; the package says None
+GPU_START = 20  # seconds a lent GPU needs before the first frame, generously
+GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+
+CROP_TEMPLATE = """
+{{#if value}}<div class="full crop {{value.state}}">
+  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{/if}}
+  <p>{{value.text}}</p>
+</div>{{/if}}
+"""
+
+
+@dataclass(frozen=True)
+class PortraitInput:
+    """A portrait, and how it is cropped.
+
+    Attributes:
+        image: the upload.
+        adjustments: whether the face is found, zoom, shift to the right and down; what `read_crop` takes after it.
+    """
+
+    image: gr.Image
+    adjustments: list[gr.components.Component]
+
+    @property
+    def components(self) -> list[gr.components.Component]:
+        """All of it, in the order in which `read_crop` takes it."""
+        return [self.image, *self.adjustments]
+
+
+def build_portrait(height: int = 260) -> PortraitInput:
+    """Lays out the portrait, the preview of its crop, and what adjusts it."""
+    image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
+    preview = gr.HTML(html_template=CROP_TEMPLATE, js_on_load=None, elem_classes="when-full")
+    with gr.Accordion("Adjust the crop", open=False):
+        crop = gr.Checkbox(label="Find the face and crop around it", value=True)
+        with gr.Row():
+            zoom = gr.Slider(0.5, 2, 1, step=0.05, label="Zoom", min_width=90)
+            right = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Left – right", min_width=90)
+            down = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Up – down", min_width=90)
+    built = PortraitInput(image, [crop, zoom, right, down])
+    for component in built.components:
+        component.change(
+            preview_crop, built.components, preview, preprocess=False, trigger_mode="always_last", **PRIVATE
+        )
+    return built
+
+
+def read_crop(
+    portrait: Upload | None, crop: bool = True, zoom: float = 1, shift_x: float = 0, shift_y: float = 0
+) -> PortraitCrop:
+    """The part of an uploaded portrait that is animated.
+
+    Raises:
+        ValueError: there is no portrait, or it cannot be used.
+        OSError: the file cannot be read.
+    """
+    if not portrait:
+        raise ValueError("There is no portrait yet: upload a photograph or take one.")
+    return crop_portrait(read_portrait(portrait["path"]), crop, zoom, (shift_x, shift_y))
+
+
+def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: float) -> np.ndarray:
+    """An uploaded recording, as `read_speech` returns it for this checkpoint.
+
+    Raises:
+        ValueError: there is no recording, or it cannot be used, or it is longer than `max_seconds`.
+        OSError: the file cannot be read.
+    """
+    if not speech:
+        raise ValueError("There is no speech yet: upload a recording or record one.")
+    return read_speech(speech["path"], load_pipeline(checkpoint).sampling_rate, max_seconds)
+
+
+def largest_size(checkpoint: str | None) -> int:
+    """Width and height that a visitor may ask for: work grows with their square, and quality does not."""
+    return min(2 * max(load_pipeline(checkpoint).frame_size), MAX_SIZE)
+
+
+def check_size(size: int | None, checkpoint: str | None) -> None:
+    """Raises ValueError for a size that is too large for a page that is shared."""
+    if isinstance(size, int) and size > largest_size(checkpoint):
+        raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
+
+
+def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str] | None:
+    """What of the portrait will be animated, or why it cannot be."""
+    if not portrait:
+        return None
+    try:
+        found = read_crop(portrait, *adjustments)
+    except (ValueError, OSError) as error:
+        return {"state": "trouble", "text": str(error)}
+    return {"image": _thumbnail(found), "text": f"This part is animated. {found.note}"}
+
+
+def build_speech(label: str, name: str) -> gr.Audio:
+    """A recording, uploaded or recorded; `name` tells it from those of other tabs."""
+    return gr.Audio(
+        label=label,
+        sources=["upload", "microphone"],
+        type="filepath",
+        buttons=["download"],
+        elem_classes="speech",
+        elem_id=name,
+    )
+
+
+def build_examples(folder: Path, portrait: gr.Image, speech: gr.Audio, label: str) -> gr.events.Dependency | None:
+    """The examples in `folder`; returns the event of one being chosen, or None where there are none."""
+    pairs = [[str(path), str(path.with_suffix(".wav"))] for path in sorted(folder.glob("*.jpg"))]
+    if not pairs:
+        return None
+    chooser = gr.Examples(
+        pairs,
+        [portrait, speech],
+        label=label,
+        visible_columns=[0],
+        api_visibility="private",
+        elem_id=f"examples-{speech.elem_id}",
+    )
+    return chooser.load_input_event
+
+
+def busy() -> tuple[Any, Any]:
+    """What the buttons that start and cancel show while something runs."""
+    return gr.update(interactive=False), gr.update(interactive=True)
+
+
+def idle() -> tuple[Any, Any]:
+    """What they show otherwise."""
+    return gr.update(interactive=True), gr.update(interactive=False)
+
+
+def enable_cancel(start: gr.Button, cancel: gr.Button, runs: list[gr.events.Dependency]) -> None:
+    """Has `cancel` stop the runs, and both buttons be as before when one has ended, well or not."""
+    for run in runs:
+        for end in (run.success, run.failure):  # `then` alone is not called after an error
+            end(idle, outputs=[start, cancel], **PRIVATE)
+    cancel.click(idle, outputs=[start, cancel], cancels=runs, **PRIVATE)
+
+
+def drift_figures(drift: DriftScore) -> dict[str, float]:
+    """How far the end of a video is from its beginning: colour in ΔE, sharpness and motion as ratios."""
+    return {
+        "color_drift": round(float(np.linalg.norm(drift.lab_shift)), 2),
+        "sharpness_ratio": round(drift.sharpness_ratio, 3),
+        "motion_ratio": round(drift.motion_ratio, 3),
+    }
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Shows what the package says about unusable input, in the page and to clients."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise gr.Error(str(error), title="That did not work", print_exception=False) from error
+
+
+def on_device(stream: Callable[..., Iterator[Any]], seconds: Callable[..., float]) -> Callable[..., Iterator[Any]]:
+    """Has a generator run where its checkpoint does, on a GPU for as long as it may take.
+
+    Args:
+        stream: a generator function whose first argument is the checkpoint. The pipeline is no argument of it: a lent
+            GPU is used from a forked process, to which arguments are copied.
+        seconds: a GPU's time, of the same arguments.
+    """
+
+    def duration(*arguments: Any) -> int:
+        return math.ceil(GPU_START + seconds(*arguments))
+
+    lent = spaces.GPU(duration=duration)(stream)
+
+    def run(checkpoint: str | None, *arguments: Any) -> Iterator[Any]:
+        chosen = stream if load_pipeline(checkpoint).device.type == "cpu" else lent
+        return chosen(checkpoint, *arguments)
+
+    return run
+
+
+def report(step: GenerateProgress, progress: gr.Progress) -> None:
+    """Shows how far a run is, and the time left."""
+    progress(step.frames / step.total, desc=f"{_clock(step.remaining)} left")
+
+
+def _clock(seconds: float) -> str:
+    """4.2 → "5 s", 75 → "1 min 15 s"."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _thumbnail(crop: PortraitCrop, side: int = 192) -> str:
+    """The crop as a data URI."""
+    buffer = io.BytesIO()
+    crop.image.resize((side, side)).save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,80 @@
+// Plays a stream whose pieces arrive as values: appends them to a MediaSource, keeps close to the newest, says the lag.
+const find = name => element.querySelector(name);
+const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaSource;
+const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
+const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
+let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
+
+function begin(mime) {
+  next = 0; queue = []; spoken = []; slack = []; buffer = null; stalled = 0; cushion = LEAST;
+  video.disableRemotePlayback = true; // without it ManagedMediaSource does not open
+  stream = new Source();
+  const opened = stream;
+  opened.addEventListener('sourceopen', () => {
+    buffer = opened.addSourceBuffer(mime);
+    buffer.addEventListener('updateend', feed);
+    feed();
+  }, {once: true});
+  video.src = URL.createObjectURL(opened);
+  setTimeout(() => video.play().catch(askToPlay), HEAD_START);
+}
+
+function askToPlay() { // some browsers play sound only after a click on the video itself
+  video.controls = true;
+  find('.state').textContent = 'Press play in the picture.';
+}
+
+function feed() {
+  if (!buffer || buffer.updating || stream.readyState !== 'open') return;
+  const piece = queue.shift();
+  if (piece === null) stream.endOfStream();
+  else if (piece) buffer.appendBuffer(piece);
+}
+
+function take(value) {
+  if (value.state) find('.state').textContent = value.state;
+  if (!value.pieces) return;
+  if (!Source) {
+    find('.state').textContent = 'This browser cannot play live video: try a current Chrome, Firefox or Safari.';
+    return;
+  }
+  if (value.run !== run) {
+    run = value.run;
+    begin(value.mime);
+  }
+  for (const piece of value.pieces) {
+    if (piece.number < next) continue;
+    next = piece.number + 1;
+    queue.push(Uint8Array.from(atob(piece.data), letter => letter.charCodeAt(0)));
+    spoken.push([piece.start, performance.now() / 1000 - value.age - (value.start - piece.start)]);
+  }
+  if (value.ended) queue.push(null);
+  find('.steps').textContent = value.steps;
+  find('.skipped').textContent = value.skipped.toFixed(1);
+  feed();
+}
+
+function keepUp() {
+  if (!spoken.length || video.paused || !video.buffered.length) return;
+  const ranges = video.buffered, end = ranges.end(ranges.length - 1), start = ranges.start(ranges.length - 1);
+  if (video.currentTime < start) video.currentTime = start; // a piece was lost on the way
+  const time = video.currentTime;
+  slack = [...slack.slice(-7), end - time];
+  const spare = Math.min(...slack);
+  // Once dry, Chrome waits for more and more before it plays on, up to 3 s; moving the position forgets that.
+  stalled = video.readyState < 3 ? stalled + 1 : 0;
+  cushion = stalled === 1 ? Math.min(cushion + 0.1, MOST) : Math.max(cushion - 0.001, LEAST);
+  if (spare > 1.5 || (stalled > 2 && end - time > cushion)) {
+    video.currentTime = Math.max(end - cushion, time + 0.01);
+    slack = [];
+    stalled = 0;
+  }
+  video.playbackRate = 1 + Math.min(Math.max(spare - cushion, 0) / 2, 0.25);
+  const [from, moment] = spoken.findLast(([from]) => from <= time) ?? spoken[0];
+  const lag = performance.now() / 1000 - moment - (time - from);
+  if (video.ended) return;
+  find('.lag').textContent = lag.toFixed(1);
+}
+
+watch('value', () => { if (props.value) take(props.value); });
+setInterval(keepUp, 100);

@@ -1,0 +1,261 @@
+"""The Live tab: speak into the microphone, and the portrait speaks along."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from asymtalker.generation import GenerateOptions, load_pipeline
+from asymtalker.live import BEHIND, LiveChunk, LiveSources, Microphone, stream_live
+from asymtalker.media.portrait import PortraitCrop
+from asymtalker.media.spool import PacedSpeech, SpeechSource
+from asymtalker.ui.inputs import (
+    CONSENT,
+    PRIVATE,
+    Upload,
+    build_examples,
+    build_portrait,
+    build_speech,
+    busy,
+    enable_cancel,
+    on_device,
+    read_crop,
+    read_recording,
+    shown_errors,
+)
+
+VISITORS = 2  # streams at a time; more wait for their turn
+SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
+PIECES = 3  # that each value for the player carries
+
+IDLE = "Give a portrait, press Record and speak."
+PLAYER = """
+<div class="live">
+  <div class="screen"><video playsinline aria-label="The live video"></video>
+    <p class="empty">The portrait appears here and speaks along, a moment behind you.</p></div>
+  <p class="state" role="status">IDLE</p>
+  <dl class="figures">
+    <div><dt>Lag, speech to lips</dt><dd><span class="lag">–</span> <small>s</small></dd></div>
+    <div><dt>Steps</dt><dd class="steps">–</dd></div>
+    <div><dt>Skipped</dt><dd><span class="skipped">–</span> <small>s</small></dd></div>
+  </dl>
+</div>
+""".replace("IDLE", IDLE)
+PLAYER_SCRIPT = (Path(__file__).parent / "live.js").read_text()
+
+
+@dataclass(frozen=True)
+class LiveTab:
+    """The tab's actions, under one checkpoint.
+
+    Args:
+        checkpoint: what `load_pipeline` takes.
+        max_seconds: length at which a stream ends.
+    """
+
+    checkpoint: str | None
+    max_seconds: float
+    _sources: LiveSources = field(default_factory=LiveSources)
+
+    def listen(self, request: gr.Request) -> dict[str, str]:
+        """A recording begins: from here on its sound is kept for `talk`."""
+        rate = load_pipeline(self.checkpoint).sampling_rate
+        self._sources.open(request.session_hash, Microphone(rate, self.max_seconds + SPARE))
+        return self.wait()
+
+    def wait(self) -> dict[str, str]:
+        """What the player says until the first piece is there."""
+        if len(self._sources) > VISITORS:
+            return {"state": "Others are live: it is your turn when one of them has finished."}
+        return {"state": "Listening …"}
+
+    def hear(self, sound: tuple[int, np.ndarray] | None, request: gr.Request) -> None:
+        """More sound: it is put by, and nothing else happens here, for a slow handler loses sound."""
+        microphone = self._sources.microphone(request.session_hash)
+        if microphone and sound:
+            with shown_errors():
+                microphone.hear(*sound)
+
+    def end(self, request: gr.Request) -> None:
+        """The recording has ended."""
+        if microphone := self._sources.microphone(request.session_hash):
+            microphone.end()
+
+    def leave(self, request: gr.Request) -> None:
+        """Frees what the visitor has: stopped, or the page is closed."""
+        self._sources.close(request.session_hash)
+
+    def talk(
+        self, request: gr.Request, portrait: Upload | None, steps: int | None, label: bool, *adjustments: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The portrait speaks along with the microphone: what the player takes in."""
+        microphone = self._sources.microphone(request.session_hash)
+        if microphone:  # otherwise it was stopped before its turn came
+            yield from self._player_values(self._talk(microphone, portrait, steps, label, adjustments, request))
+
+    def play(
+        self,
+        request: gr.Request,
+        portrait: Upload | None,
+        speech: Upload | None,
+        steps: int | None,
+        label: bool,
+        *adjustments: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """The portrait speaks a recording: what the player takes in."""
+        yield from self._player_values(self._play(portrait, speech, steps, label, adjustments, request))
+
+    def stream(
+        self,
+        portrait: Upload | None,
+        speech: Upload | None,
+        steps: int | None = None,
+        label: bool = True,
+        crop: bool = True,
+        zoom: float = 1,
+        shift_x: float = 0,
+        shift_y: float = 0,
+        request: gr.Request = None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
+        adjustments = (crop, zoom, shift_x, shift_y)
+        chunks = self._play(portrait, speech, steps, label, adjustments, request)
+        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder, closing(chunks):
+            for number, chunk in enumerate(chunks):
+                path = Path(folder) / f"{number:05d}.mp4"
+                path.write_bytes(chunk.data)
+                yield str(path), _figures(chunk)
+                path.unlink()
+
+    def _talk(
+        self,
+        microphone: Microphone,
+        portrait: Upload | None,
+        steps: int | None,
+        label: bool,
+        adjustments: tuple,
+        request: gr.Request,
+    ) -> Iterator[LiveChunk]:
+        try:
+            with shown_errors():
+                options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
+                found = read_crop(portrait, *adjustments)
+                yield from stream_on_device(self.checkpoint, found, microphone.spool, options)
+        finally:
+            self._sources.close(request.session_hash, microphone)
+
+    def _play(
+        self,
+        portrait: Upload | None,
+        speech: Upload | None,
+        steps: int | None,
+        label: bool,
+        adjustments: tuple,
+        request: gr.Request,
+    ) -> Iterator[LiveChunk]:
+        with shown_errors():
+            options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
+            found = read_crop(portrait, *adjustments)
+            samples = read_recording(speech, self.checkpoint, self.max_seconds)
+            source = PacedSpeech(samples, load_pipeline(self.checkpoint).sampling_rate)
+            self._sources.open(request.session_hash, source)
+            try:
+                yield from stream_on_device(self.checkpoint, found, source, options)
+            finally:
+                self._sources.close(request.session_hash, source)
+
+    def _player_values(self, chunks: Iterator[LiveChunk]) -> Iterator[dict[str, Any]]:
+        """Each value repeats the pieces before it: a page that is busy may see only the last of several values."""
+        run, pieces = secrets.token_hex(4), deque(maxlen=PIECES)
+        with closing(chunks):
+            for number, chunk in enumerate(chunks):
+                data = base64.b64encode(chunk.data).decode()
+                pieces.append({"number": number, "start": chunk.start, "data": data})
+                yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}
+
+    def build(self, page: gr.Blocks, examples: Path) -> None:
+        """Lays the tab out inside the current `gr.Blocks`.
+
+        Args:
+            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+        """
+        trained = load_pipeline(self.checkpoint).config.num_inference_steps
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                portrait = build_portrait()
+                microphone = gr.Audio(
+                    label="Microphone", sources=["microphone"], type="numpy", streaming=True, elem_id="live-microphone"
+                )
+                with gr.Accordion("Advanced", open=False):
+                    steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
+                    label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
+                with gr.Accordion("No microphone? Play a recording", open=False):
+                    speech = build_speech("Recording", "live-speech")
+                    with gr.Row():
+                        start = gr.Button("Play it", variant="primary", min_width=120)
+                        stop = gr.Button("Stop", min_width=90, interactive=False)
+                gr.HTML(f'<p class="consent">{CONSENT}</p>')
+            with gr.Column(scale=6, min_width=320):
+                player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
+                build_examples(examples, portrait.image, speech, "Examples")
+        settings = [steps, label, *portrait.adjustments]
+        action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
+        action |= {"concurrency_id": "live"}
+        talk = microphone.start_recording(self.listen, None, player, **PRIVATE).then(
+            self.talk, [portrait.image, *settings], player, api_visibility="private", **action
+        )
+        play = start.click(busy, outputs=[start, stop], **PRIVATE).then(
+            self.play, [portrait.image, speech, *settings], player, api_visibility="private", **action
+        )
+        start.click(self.wait, None, player, **PRIVATE)
+        for run in (talk, play):
+            run.failure(lambda: {"state": IDLE}, outputs=player, **PRIVATE)
+        microphone.stream(self.hear, microphone, stream_every=0.1, concurrency_limit=None, **PRIVATE | {"queue": True})
+        microphone.stop_recording(self.end, **PRIVATE)
+        enable_cancel(start, stop, [play])
+        stop.click(self.leave, **PRIVATE)
+        page.unload(self.leave)
+        self._build_endpoint([portrait.image, speech, *settings], action)
+
+    def _build_endpoint(self, inputs: list[gr.components.Component], action: dict[str, Any]) -> None:
+        """The same for clients, to which each piece comes as a file."""
+        piece, figures = gr.File(label="Piece", visible=False), gr.JSON(label="Figures", visible=False)
+        call = gr.Button(visible=False)
+        call.click(self.stream, inputs, [piece, figures], api_name="live", **action)
+
+
+def _stream(
+    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions
+) -> Iterator[LiveChunk]:
+    yield from stream_live(load_pipeline(checkpoint), crop, source, options)
+
+
+def _seconds(checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions) -> float:
+    """Seconds of a GPU that a stream may take."""
+    return options.max_seconds
+
+
+stream_on_device = on_device(_stream, _seconds)
+
+
+def _figures(chunk: LiveChunk) -> dict[str, Any]:
+    figures = {name: round(getattr(chunk, name), 2) for name in ("start", "seconds", "age", "behind", "skipped")}
+    return figures | {"steps": chunk.steps, "ended": not chunk.seconds, "state": _state(chunk)}
+
+
+def _state(chunk: LiveChunk) -> str:
+    if not chunk.seconds:
+        return f"Ended after {chunk.start:.1f} s. Press Record to begin again."
+    if chunk.behind > BEHIND:
+        return "This machine does not keep up: it takes fewer steps, and at worst skips some speech."
+    return "Live."

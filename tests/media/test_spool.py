@@ -1,0 +1,50 @@
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+from asymtalker.media.spool import PacedSpeech, SpeechSpool, StreamClosed
+
+RATE = 16_000
+
+
+@pytest.fixture
+def spool(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return SpeechSpool.create()
+
+
+def test_what_is_appended_is_read_elsewhere(spool):
+    reader = pickle.loads(pickle.dumps(spool))  # as a lent GPU's process gets it
+    sound = np.linspace(-1, 1, 1000, dtype=np.float32)
+    for piece in np.array_split(sound, 3):
+        spool.append(piece)
+    assert reader.available() == 1000
+    np.testing.assert_array_equal(reader.read(100, 900), sound[100:900])
+    assert not reader.ended()
+    spool.end()
+    assert reader.ended()
+
+
+def test_closing_frees_the_folder_and_is_known_to_both(spool, tmp_path):
+    reader = pickle.loads(pickle.dumps(spool))
+    reader.close()
+    reader.close()
+    assert list(tmp_path.iterdir()) == []
+    for use in (spool.available, lambda: spool.append(np.zeros(10)), lambda: spool.read(0, 1)):
+        with pytest.raises(StreamClosed):
+            use()
+    spool.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_comes_in_at_the_pace_of_speech():
+    source = PacedSpeech(np.zeros(RATE, np.float32), RATE)
+    assert source.available() < RATE * 0.05
+    time.sleep(0.3)
+    assert 0.3 * RATE <= source.available() < 0.8 * RATE
+    assert not source.ended()
+    source.close()
+    with pytest.raises(StreamClosed):
+        source.ended()

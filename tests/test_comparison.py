@@ -1,0 +1,66 @@
+"""Two settings on the same portrait, speech and noise."""
+
+import pytest
+
+from asymtalker.comparison import Comparison, compare_videos, describe_difference
+from asymtalker.generation import GenerateOptions
+from asymtalker.media.portrait import crop_portrait, read_portrait
+from asymtalker.media.speech import read_speech
+from asymtalker.media.video import probe_video
+
+
+@pytest.fixture
+def compare(checkpoint, portrait_file, speech_file, tmp_path):
+    crop = crop_portrait(read_portrait(portrait_file), find_face=False)
+    samples = read_speech(speech_file)
+
+    def run(left, right):
+        pair = tuple(GenerateOptions(checkpoint, seed=3, **side) for side in (left, right))
+        return list(compare_videos(crop, samples, tmp_path, pair))
+
+    return run
+
+
+def test_both_are_made_and_shown(compare):
+    *progress, comparison = compare({"steps": 1}, {"steps": 2})
+    assert [step.frames for step in progress] == [16, 32, 33, 49, 65, 66]
+    assert {step.total for step in progress} == {66}
+    assert [step.elapsed for step in progress] == sorted(step.elapsed for step in progress)
+    assert isinstance(comparison, Comparison)
+    assert comparison.left.frames == comparison.right.frames == probe_video(comparison.film).frames == 33
+    assert comparison.left.path.read_bytes() != comparison.right.path.read_bytes()
+    assert len(comparison.left.drift.lab_distance) == 2  # a second, and the rest
+
+
+def test_the_same_settings_make_the_same_video(compare):
+    *_, comparison = compare({"color_match": 0.5}, {"color_match": 0.5})
+    assert comparison.left.seed == comparison.right.seed
+    assert comparison.left.path.read_bytes() == comparison.right.path.read_bytes()
+
+
+def test_each_setting_reaches_the_pipeline(compare):
+    for name, value in (("reference_mode", "static"), ("color_match", 1.0), ("guidance_scale", 3.0), ("size", 128)):
+        *_, comparison = compare({}, {name: value})
+        assert comparison.left.path.read_bytes() != comparison.right.path.read_bytes(), name
+
+
+def test_titles_name_what_differs():
+    left, right = GenerateOptions(steps=1, color_match=0.5), GenerateOptions(steps=2, color_match=0.5)
+    assert describe_difference(left, right) == ("A · steps 1", "B · steps 2")
+    assert describe_difference(left, left) == ("A · the same settings", "B · the same settings")
+    static = GenerateOptions(reference_mode="static")
+    assert describe_difference(GenerateOptions(), static)[1] == "B · reference mode static"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"size": 2000}, "size must be a whole number from 1 to 1024"),
+        ({"guidance_scale": -1}, "guidance_scale must be a number from 0 to 20"),
+        ({"color_match": "much"}, "color_match must be a number from 0 to 1"),
+        ({"reference_mode": "none"}, "reference_mode must be"),
+    ],
+)
+def test_options_out_of_range(compare, option, said):
+    with pytest.raises(ValueError, match=said):
+        compare({}, option)

@@ -1,0 +1,69 @@
+"""What the page's tabs hold in common, apart from a browser."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from asymtalker.generation import GenerateOptions
+from asymtalker.live import LiveSources, Microphone
+from asymtalker.ui import compare, generate, live
+from asymtalker.ui.compare import CompareTab
+from asymtalker.ui.generate import _read_setting
+from asymtalker.ui.inputs import preview_crop, read_crop
+from asymtalker.ui.live import VISITORS, LiveTab
+
+
+@pytest.mark.parametrize("tab", [generate, live, compare])
+def test_a_gpu_is_lent_for_the_arguments_of_the_stream(tab):
+    names = [list(inspect.signature(function).parameters) for function in (tab._stream, tab._seconds)]
+    inspect.signature(tab._seconds).bind(*names[0])  # `spaces` calls both with the same arguments
+    assert names[0][0] == names[1][0] == "checkpoint"
+
+
+def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
+    minute = np.zeros(60 * 16_000, np.float32)
+    alone = generate._seconds(checkpoint, None, minute, None, None)
+    assert alone >= 60
+    assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
+    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90)) == 90
+
+
+def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    sources = LiveSources()
+    tab = LiveTab(checkpoint, 10, sources)
+    for number in range(VISITORS):
+        sources.open(str(number), Microphone(16_000, 10))
+    assert tab.wait() == {"state": "Listening …"}
+    sources.open("one more", Microphone(16_000, 10))
+    assert "your turn" in tab.wait()["state"]
+
+
+def test_the_crop_follows_its_adjustment(portrait_file):
+    portrait = {"path": portrait_file}
+    assert read_crop(portrait, False).box.side == 120
+    assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80
+    assert preview_crop(portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
+    assert "No face was found" in preview_crop(portrait, True, 1, 0, 0)["text"]
+    assert preview_crop(None, True, 1, 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"), [("seed", "41", 41), ("zoom", "1.5", 1.5), ("crop", "false", False)]
+)
+def test_a_link_is_read(name, text, value):
+    assert _read_setting(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("seed", "x"), ("seed", '"1"'), ("crop", "1"), ("zoom", "[1]"), ("seed", "true")]
+)
+def test_a_broken_link_changes_nothing(name, text):
+    assert _read_setting(name, text)["__type__"] == "update"
+
+
+def test_only_offered_checkpoints_are_compared(monkeypatch):
+    monkeypatch.setenv("ASYMTALKER_COMPARE", "owner/pro, owner/lite")
+    assert CompareTab(None, 10).checkpoints == ["tiny", "owner/pro", "owner/lite"]
+    assert CompareTab("a/folder", 10).checkpoints == ["a/folder", "tiny", "owner/pro", "owner/lite"]
