@@ -95,6 +95,14 @@ def test_what_is_missing_says_why(records):
     assert table["fid"]["note"] == "no weights"
 
 
+def test_clips_shorter_than_a_window_have_no_seams(records):
+    for record in records:
+        for kind in ("generated", "real"):
+            record[kind]["differences"] = [1.0] * 10
+    row = rows(records, "seams")["seam ratio"]
+    assert row["generated"] is None and "long enough" in row["note"]
+
+
 def test_identical_features_have_no_distance(records):
     random = np.random.default_rng(0)
     for record in records:
