@@ -49,14 +49,13 @@ class EvaluationDataset:
 
     def __init__(self, settings: EvaluationSettings, size: tuple[int, int]) -> None:
         self._settings, self._size = settings, size
-        rows, column = _open_rows(settings.dataset, settings.split)
-        videos = rows.select_columns([column])
-        names = _distinct([Path(video[column]["path"] or "clip").stem for video in videos])
-        chosen = _choose(names, settings)
+        rows, self._column = _open_rows(settings.dataset, settings.split)
+        self._rows = rows.select_columns([self._column])
+        names = _distinct([Path(row[self._column]["path"] or "clip").stem for row in self._rows])
+        self._indices = chosen = _choose(names, settings)
         people = _people(rows, settings) or names
         self.names = [names[index] for index in chosen]
         self.people = [str(people[index]) for index in chosen]
-        self._videos = [(videos, column, index) for index in chosen]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -129,8 +128,7 @@ class EvaluationDataset:
         return np.tile(speech, -(-wanted // length))[:wanted]
 
     def _video(self, number: int) -> bytes | str:
-        videos, column, index = self._videos[number]
-        video = videos[index][column]
+        video = self._rows[self._indices[number]][self._column]
         return video["bytes"] or video["path"]
 
     def _frames(self, video: bytes | str) -> Iterator[np.ndarray]:

@@ -134,8 +134,6 @@ def measure_clip(
             made.append(block)
     real = VideoMeasurement(clip.frames[0], settings, instruments, keep=True)
     real.update(clip.frames)
-    silent, voiced = silent_frames(speech, generated.frames, SAMPLES_PER_FRAME)
-    real_silent, real_voiced = silent_frames(clip.speech, real.frames, SAMPLES_PER_FRAME)
     record = {
         "name": clip.name,
         "metrics": list(instruments.metrics),
@@ -144,26 +142,22 @@ def measure_clip(
         "elapsed": blocks.elapsed,
         "first_frame": blocks.first,
         "period": pipeline.layout.new_frames,
-        "generated": {**generated.compute(), "silent": silent.tolist(), "voiced": voiced.tolist()},
-        "real": {**real.compute(), "silent": real_silent.tolist(), "voiced": real_voiced.tolist()},
+        "generated": generated.compute() | _silence(speech, generated.frames),
+        "real": real.compute() | _silence(clip.speech, real.frames),
         "portrait_landmarks": _plain(real.portrait_points),
+        "stills": [] if paired else list(stills),
     }
+    features = generated.features("generated") | real.features("real")
     if paired:
-        frames = np.concatenate(made)
-        record["paired"] = _compare(frames, clip.frames, generated, real, instruments)
-        if "sync" in instruments.metrics:
-            scorer = instruments.tools["syncnet"]
-            record["generated"]["sync"] = _sync(scorer, frames, generated, clip.speech)
-            record["real"]["sync"] = _sync(scorer, clip.frames, real, clip.speech)
-    features = {
-        f"{name}_{kind}": array
-        for kind, part in (("generated", generated), ("real", real))
-        for name, array in part.features().items()
-    }
-    if not paired and stills:
-        record["stills"] = list(stills)
+        _compare(record, np.concatenate(made), clip, generated, real, instruments)
+    elif stills:
         features["stills"] = np.stack(list(stills.values()))
     return record, features
+
+
+def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
+    silent, voiced = silent_frames(speech, frames, SAMPLES_PER_FRAME)
+    return {"silent": silent.tolist(), "voiced": voiced.tolist()}
 
 
 def _stills(block: np.ndarray, start: int) -> dict[int, np.ndarray]:
@@ -302,27 +296,31 @@ class VideoMeasurement:
                 record[name] = [float(np.mean(values)) for values in intervals.values()]
         return record
 
-    def features(self) -> dict[str, np.ndarray]:
-        """Features of frames (inception) and of sixteens of frames (i3d), where they are measured."""
-        return {name: np.concatenate(parts).astype(np.float32) for name, parts in self._features.items()}
+    def features(self, kind: str) -> dict[str, np.ndarray]:
+        """Features of frames (inception_kind) and of sixteens of frames (i3d_kind), where they are measured."""
+        return {f"{name}_{kind}": np.concatenate(parts).astype(np.float32) for name, parts in self._features.items()}
 
 
 def _compare(
+    record: dict[str, Any],
     made: np.ndarray,
-    real_frames: np.ndarray,
+    clip: EvaluationClip,
     generated: VideoMeasurement,
     real: VideoMeasurement,
     instruments: Instruments,
-) -> dict[str, float | None]:
-    """Distances of the generated frames to the real ones; None where there is no face, or no difference."""
-    values: dict[str, float | None] = {}
+) -> None:
+    """Adds to a record what takes a whole video, or both; None where there is no face, or no difference."""
+    paired = record["paired"] = {}
     if "similarity" in instruments.metrics:
         for name, measure in instruments.tools["similarity"].items():
-            values[name] = _or_none(measure, lambda: (made, real_frames))
+            paired[name] = _or_none(measure, lambda: (made, clip.frames))
     if "lmd" in instruments.metrics:
         for part in ("face", "mouth"):
-            values[f"lmd_{part}"] = _or_none(LandmarkDistance(part), lambda: (generated.points, real.points))
-    return values
+            paired[f"lmd_{part}"] = _or_none(LandmarkDistance(part), lambda: (generated.points, real.points))
+    if "sync" in instruments.metrics:
+        scorer = instruments.tools["syncnet"]
+        record["generated"]["sync"] = _sync(scorer, made, generated, clip.speech)
+        record["real"]["sync"] = _sync(scorer, clip.frames, real, clip.speech)
 
 
 def _sync(

@@ -122,7 +122,7 @@ def _read_records(folder: Path, dataset: EvaluationDataset) -> list[dict[str, An
 
 def _stills(records: list[dict[str, Any]]) -> dict[str, list[np.ndarray]]:
     """Of long rollouts: the portrait and the frames kept of each clip, uint8 (H, W, 3)."""
-    kept = [record for record in records if "stills" in record]
+    kept = [record for record in records if record.get("stills")]
     return {record["name"]: [record["portrait"], *record["features"]["stills"]] for record in kept}
 
 
