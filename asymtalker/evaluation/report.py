@@ -100,7 +100,7 @@ def _plot(results: dict[str, Any], output: Path) -> list[str]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return ["No plots: pip install 'asymtalker[evaluate]' for matplotlib."]
+        return ["No plots: pip install -e '.[evaluate]' for matplotlib."]
     figures = {"drift.png": _drift_figure(Figure, results), "lips.png": _lips_figure(Figure, results)}
     for name, figure in figures.items():
         if figure is not None:

@@ -159,7 +159,7 @@ class ArcFace:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MetricUnavailableError("ArcFace needs onnxruntime: pip install 'asymtalker[evaluate]'.") from error
+            raise MetricUnavailableError("ArcFace needs onnxruntime: pip install -e '.[evaluate]'.") from error
         path = download(ARCFACE_REPOSITORY, ARCFACE_FILE)
         self._session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
         self._input = self._session.get_inputs()[0].name

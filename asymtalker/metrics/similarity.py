@@ -28,9 +28,7 @@ class ImageSimilarity(ClipMetric):
         try:
             from skimage import metrics  # the extra `evaluate`
         except ImportError as error:
-            raise MetricUnavailableError(
-                "PSNR and SSIM need scikit-image: pip install 'asymtalker[evaluate]'."
-            ) from error
+            raise MetricUnavailableError("PSNR and SSIM need scikit-image: pip install -e '.[evaluate]'.") from error
         super().__init__()
         self._measure = {
             "psnr": lambda real, made: metrics.peak_signal_noise_ratio(real, made, data_range=255),

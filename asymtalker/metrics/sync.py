@@ -110,9 +110,7 @@ class SyncScorer:
         try:
             from python_speech_features import mfcc
         except ImportError as error:
-            raise MetricUnavailableError(
-                "Sync needs python_speech_features: pip install 'asymtalker[evaluate]'."
-            ) from error
+            raise MetricUnavailableError("Sync needs python_speech_features: pip install -e '.[evaluate]'.") from error
         self._mfcc, self._device = mfcc, device
         if network is None:
             network = SyncNet()
