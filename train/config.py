@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import difflib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -137,9 +137,10 @@ def build_settings(cls: type[Settings], values: dict) -> Settings:
     """Builds settings from a mapping.
 
     Raises:
-        ValueError: naming an unknown key and the nearest right one, or the keys that are missing.
+        ValueError: naming an unknown key and the nearest right one, the keys that are missing, or a value of the wrong
+            kind.
     """
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields, hints = {field.name: field for field in dataclasses.fields(cls)}, get_type_hints(cls)
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)
@@ -148,8 +149,28 @@ def build_settings(cls: type[Settings], values: dict) -> Settings:
     missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"missing key {', '.join(missing)}")
+    values = {name: _typed(name, value, hints[name]) for name, value in values.items()}
     if values.get("holdout") == 1:
         raise ValueError("holdout: 1 would leave no clip to train on")
     if values.get("resume_from") and not values.get("hub_model_id"):
         raise ValueError("resume_from: hub wants a hub_model_id")
     return cls(**values)
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A value as its setting has it; YAML reads 2e-5, without a point, as text."""
+    kinds = get_args(hint) or (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    if float in kinds and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be a number, not {value!r}") from None
+    if int in kinds and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{name} must be a whole number, not {value!r}")
+    if bool in kinds and not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r}")
+    if get_origin(hint) is Literal and value not in kinds:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, kinds))}, not {value!r}")
+    return str(value) if str in kinds and not isinstance(value, bool) else value
