@@ -62,7 +62,7 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install -q -e '.[dev,train]'
+	$(PIP) install -q -e '.[dev,train,evaluate]'
 	@touch $@
 
 $(VENV)/.browser: | $(VENV)/.installed-dev

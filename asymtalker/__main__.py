@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
+from asymtalker.evaluation.settings import METRICS, read_protocol
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
 
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print("interrupted: no unfinished file was left", file=sys.stderr)
         return 130
     return 0
 
@@ -35,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m asymtalker", description="Talking-head videos.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_generate(commands)
+    _add_evaluate(commands)
     _add_convert(commands)
     return parser
 
@@ -80,6 +82,36 @@ def _generate(arguments: argparse.Namespace) -> None:
         f"{result.path}: {result.seconds:.2f} s, {result.frames} frames at {result.frames_per_second:.1f} frames/s "
         f"(first after {result.first_frame:.2f} s), seed {result.seed}"
     )
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("evaluate", help="measure a checkpoint on a dataset")
+    command.add_argument("--protocol", metavar="NAME", help="hdtf, vfhq, tiny, or a YAML file; options override it")
+    command.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
+    command.add_argument("--dataset", metavar="NAME", help="folder or Hub id of mp4 clips with sound")
+    command.add_argument("--split", help="of the dataset (default: test)")
+    command.add_argument(
+        "--metrics", nargs="+", metavar="NAME", help=f"offline (default), all, or some of {', '.join(METRICS)}"
+    )
+    command.add_argument("--clips", type=int, metavar="N", help="clips, evenly spread (default: all)")
+    command.add_argument("--seconds", type=float, metavar="S", help="long rollouts of S seconds, without a real clip")
+    command.add_argument("--steps", type=int, help="denoising steps a chunk (default: the checkpoint's own)")
+    command.add_argument(
+        "--guidance-scale", type=float, metavar="W", help="of the speech (default: the checkpoint's own)"
+    )
+    command.add_argument("--seed", type=int, help="of the noise (default: 0)")
+    command.add_argument("--no-crop", dest="crop", action="store_false", default=None, help="do not look for the face")
+    command.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder for results and records")
+    command.set_defaults(run=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from asymtalker.evaluation.run import evaluate  # with `datasets`, seconds that the other commands do not wait for
+
+    options = {key: value for key, value in vars(arguments).items() if key not in ("run", "protocol", "output")}
+    settings = read_protocol(arguments.protocol, **options)
+    if evaluate(settings, arguments.output):
+        print(f"{arguments.output / 'results.md'}\n\n{(arguments.output / 'results.md').read_text()}")
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:

@@ -91,6 +91,11 @@ class LipSync:
         """Forgets all clips."""
         self._curves: list[np.ndarray] = []
 
+    @property
+    def curves(self) -> list[np.ndarray]:
+        """Correlations (2·max_lag + 1,) of each clip so far, as `lagged_correlation` gives them."""
+        return list(self._curves)
+
     def update(self, generated_opening: np.ndarray, reference_opening: np.ndarray) -> None:
         """Adds a clip: lip openings (F,) of the generated and of the real video of the same sound.
 

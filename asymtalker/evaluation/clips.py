@@ -1,0 +1,187 @@
+"""Clips of a dataset for evaluation: reference, speech, and the real frames in the reference's crop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import datasets
+import numpy as np
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from PIL import Image
+
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
+from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.media.portrait import CropBox, crop_portrait
+from asymtalker.media.speech import read_speech
+from asymtalker.media.video import probe_video, read_frames
+
+FACE_STEP = 10
+"""Frames from one in which a face is looked for to the next."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationClip:
+    """A real clip as it is compared with.
+
+    Attributes:
+        name: stem of its file.
+        portrait: crop of its first frame at native resolution: what is animated.
+        frames: the clip in that crop at the checkpoint's size, uint8 (F, H, W, 3).
+        speech: mono, 16 kHz, float32 (F · 640,): as long as the frames.
+    """
+
+    name: str
+    portrait: Image.Image
+    frames: np.ndarray
+    speech: np.ndarray
+
+
+class EvaluationDataset:
+    """The clips of a dataset that the settings choose, opened one at a time.
+
+    Raises:
+        ValueError: the dataset cannot be read, has no videos, none with the wanted names, or lacks a column.
+    """
+
+    def __init__(self, settings: EvaluationSettings, size: tuple[int, int]) -> None:
+        self._settings, self._size = settings, size
+        rows, self._column = _open_rows(settings.dataset, settings.split)
+        self._rows = rows.select_columns([self._column])
+        names = _distinct([Path(row[self._column]["path"] or "clip").stem for row in self._rows])
+        self._indices = chosen = _choose(names, settings)
+        people = _people(rows, settings) or names
+        self.names = [names[index] for index in chosen]
+        self.people = [str(people[index]) for index in chosen]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def clip(self, number: int) -> EvaluationClip:
+        """Decodes a clip.
+
+        Raises:
+            ValueError: it cannot be used; the message says why.
+            OSError: it cannot be read.
+        """
+        frames = list(self._frames(self._video(number)))
+        if not frames:
+            raise ValueError("it has no frames")
+        box = self._crop(frames)
+        region = slice(box.top, box.top + box.side), slice(box.left, box.left + box.side)
+        cropped = [self._resized(frame[region]) for frame in frames]
+        speech = self.speech(number)
+        count = min(len(cropped), len(speech) // SAMPLES_PER_FRAME)
+        if count < 2:
+            raise ValueError(f"it has {count} frames with sound; 2 are needed")
+        return EvaluationClip(
+            self.names[number],
+            Image.fromarray(frames[0][region]),
+            np.stack(cropped[:count]),
+            speech[: count * SAMPLES_PER_FRAME],
+        )
+
+    def _crop(self, frames: list[np.ndarray]) -> CropBox:
+        """The app's crop of the first frame, or of the first in which the detector finds the face (it may blink)."""
+        error = None
+        for frame in frames[::FACE_STEP]:
+            try:
+                return crop_portrait(Image.fromarray(frame), find_face=self._settings.crop).box
+            except ValueError as found:
+                error = error or found
+        raise ValueError(f"{error}")
+
+    def speech(self, number: int) -> np.ndarray:
+        """The speech of a clip, mono 16 kHz, float32 (samples,).
+
+        Raises:
+            ValueError: it has none.
+        """
+        speech = read_speech(self._video(number), SAMPLING_RATE)
+        return (
+            speech
+            if self._settings.max_seconds is None
+            else speech[: round(self._settings.max_seconds * SAMPLING_RATE)]
+        )
+
+    def long_speech(self, number: int, seconds: float) -> np.ndarray:
+        """Speech of `seconds`: that of a clip and of those after it, again from the first where they end.
+
+        Raises:
+            ValueError: no clip has sound.
+        """
+        parts, length, wanted = [], 0, round(seconds * SAMPLING_RATE)
+        for step in range(len(self)):
+            try:
+                parts.append(self.speech((number + step) % len(self)))
+            except (ValueError, OSError):
+                continue
+            length += len(parts[-1])
+            if length >= wanted:
+                break
+        if not length:
+            raise ValueError("No clip has sound.")
+        speech = np.concatenate(parts)
+        return np.tile(speech, -(-wanted // length))[:wanted]
+
+    def _video(self, number: int) -> bytes | str:
+        video = self._rows[self._indices[number]][self._column]
+        return video["bytes"] or video["path"]
+
+    def _frames(self, video: bytes | str) -> Iterator[np.ndarray]:
+        rate = probe_video(video).fps
+        if round(rate) != FPS:
+            raise ValueError(f"it has {rate:g} frames per second; {FPS} are needed (ffmpeg -i in.mp4 -r {FPS} out.mp4)")
+        limit = self._settings.max_seconds
+        return islice(read_frames(video), None if limit is None else round(limit * FPS))
+
+    def _resized(self, frame: np.ndarray) -> np.ndarray:
+        smaller = self._size[0] < frame.shape[1]
+        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _open_rows(source: str, split: str) -> tuple[datasets.Dataset, str]:
+    try:
+        rows = datasets.load_dataset(source, split=split)
+    except (OSError, ValueError, HFValidationError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(
+            f"Cannot read the split {split!r} of {source}: {error}\nGive a folder of mp4 clips, or the Hub id "
+            "(owner/name) of a dataset that you have access to (`hf auth login` for private ones)."
+        ) from error
+    for name, feature in rows.features.items():
+        if isinstance(feature, datasets.Video):
+            return rows.cast_column(name, datasets.Video(decode=False)), name
+    raise ValueError(f"{source} has no video column; its columns are {', '.join(rows.features)}.")
+
+
+def _people(rows: datasets.Dataset, settings: EvaluationSettings) -> list | None:
+    """Who is shown in each row; None where the settings name no column."""
+    if settings.person_column is None:
+        return None
+    if settings.person_column not in rows.features:
+        columns = ", ".join(rows.features)
+        raise ValueError(f"{settings.dataset} has no column {settings.person_column!r}; its columns are {columns}.")
+    return list(rows[settings.person_column])
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, with their row's number where several are alike (folders may repeat them)."""
+    return [name if names.count(name) == 1 else f"{name}-{row:05d}" for row, name in enumerate(names)]
+
+
+def _choose(names: list[str], settings: EvaluationSettings) -> list[int]:
+    """Indices of the wanted clips: those listed, of them `clips` evenly spread."""
+    if settings.names is not None:
+        missing = sorted(set(settings.names) - set(names))
+        if missing:
+            raise ValueError(
+                f"{settings.dataset} lacks {len(missing)} clips of the protocol: {', '.join(missing[:5])} ..."
+            )
+    indices = [index for index, name in enumerate(names) if settings.names is None or name in settings.names]
+    if not indices:
+        raise ValueError(f"{settings.dataset} ({settings.split}) has no clips.")
+    count = min(settings.clips or len(indices), len(indices))
+    return [indices[step * len(indices) // count] for step in range(count)]

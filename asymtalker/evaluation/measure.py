@@ -1,0 +1,344 @@
+"""Measures one clip: generates its video, and reads the same curves from it and from the real clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
+from asymtalker.evaluation.clips import EvaluationClip
+from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.metrics import (
+    I3D,
+    ArcFace,
+    Drift,
+    FaceMesh,
+    IdentityDrift,
+    ImageSimilarity,
+    Inception,
+    LandmarkDistance,
+    MetricUnavailableError,
+    SyncScorer,
+    eye_opening,
+    fill_gaps,
+    geometry_distance,
+    lip_opening,
+    silent_frames,
+)
+from asymtalker.metrics.distribution import FVD_FRAMES
+from asymtalker.metrics.face_mesh import NOSE_TIP, eye_distance
+from asymtalker.metrics.similarity import MEASURES
+
+NEEDS = {
+    "lips": ("mesh",),
+    "lmd": ("mesh",),
+    "geometry": ("mesh",),
+    "silence": ("mesh",),
+    "blinks": ("mesh",),
+    "head": ("mesh",),
+    "similarity": ("similarity",),
+    "csim": ("mesh", "arcface"),
+    "sync": ("mesh", "syncnet"),
+    "fid": ("inception",),
+    "fvd": ("i3d",),
+}
+"""What a metric cannot do without; the others need nothing."""
+NEEDS_REAL = ("lips", "lmd", "similarity", "sync", "fid", "fvd")
+"""Metrics that compare with the real clip, or hold a whole one: a long rollout has none."""
+STILLS = (5, 50, 150, 300, 600)
+"""Seconds of a long rollout whose frames are kept to be looked at: those of the paper's figure."""
+SAMPLED = 5
+"""Identity and geometry are measured on one frame in so many."""
+
+
+@dataclass
+class Instruments:
+    """What measures, opened once: use it in a `with` block.
+
+    Attributes:
+        metrics: those that can be had here.
+        unavailable: why the others cannot.
+    """
+
+    metrics: tuple[str, ...]
+    unavailable: dict[str, str]
+    tools: dict[str, Any]
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def open(cls, settings: EvaluationSettings, device: torch.device) -> Self:
+        """Opens what the chosen metrics need; weights are downloaded here."""
+        makers = {
+            "mesh": FaceMesh,
+            "arcface": ArcFace,
+            "inception": lambda: Inception(device),
+            "i3d": lambda: I3D(device),
+            "syncnet": lambda: SyncScorer(device),
+            "similarity": lambda: {measure: ImageSimilarity(measure) for measure in MEASURES},
+        }
+        stack, tools, unavailable, failed = ExitStack(), {}, {}, {}
+        for metric in settings.chosen:
+            if settings.seconds is not None and metric in NEEDS_REAL:
+                unavailable[metric] = "long rollouts have no real clip to be compared with"
+                continue
+            for need in NEEDS.get(metric, ()):
+                if need not in tools and need not in failed:
+                    try:
+                        tools[need] = makers[need]()
+                    except MetricUnavailableError as error:
+                        failed[need] = str(error)
+                if need in failed:
+                    unavailable[metric] = failed[need]
+        if "mesh" in tools:
+            stack.enter_context(tools["mesh"])
+        return cls(tuple(name for name in settings.chosen if name not in unavailable), unavailable, tools, stack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+
+def measure_clip(
+    pipeline: AsymTalkerPipeline,
+    clip: EvaluationClip,
+    settings: EvaluationSettings,
+    instruments: Instruments,
+    long_speech: np.ndarray | None = None,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Generates a clip's video and measures it.
+
+    Args:
+        long_speech: speaks instead of the clip's own sound; the video is then measured as it is made and never held.
+
+    Returns:
+        a record of plain data, and arrays of features that are too large for it.
+    """
+    paired = long_speech is None
+    speech = clip.speech if paired else long_speech
+    blocks = _Stopwatch(_generate(pipeline, clip, speech, settings))
+    generated = VideoMeasurement(clip.frames[0], settings, instruments, keep=paired)
+    made, stills = [], {}
+    for block in blocks:
+        stills |= _stills(block, generated.frames)
+        generated.update(block)
+        if paired:
+            made.append(block)
+    real = VideoMeasurement(clip.frames[0], settings, instruments, keep=True)
+    real.update(clip.frames)
+    record = {
+        "name": clip.name,
+        "metrics": list(instruments.metrics),
+        "frames": generated.frames,
+        "seconds": generated.frames / FPS,
+        "elapsed": blocks.elapsed,
+        "first_frame": blocks.first,
+        "period": pipeline.layout.new_frames,
+        "generated": generated.compute() | _silence(speech, generated.frames),
+        "real": real.compute() | _silence(clip.speech, real.frames),
+        "portrait_landmarks": _plain(real.portrait_points),
+        "stills": [] if paired else list(stills),
+    }
+    features = generated.features("generated") | real.features("real")
+    if paired:
+        _compare(record, np.concatenate(made), clip, generated, real, instruments)
+    elif stills:
+        features["stills"] = np.stack(list(stills.values()))
+    return record, features
+
+
+def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
+    silent, voiced = silent_frames(speech, frames, SAMPLES_PER_FRAME)
+    return {"silent": silent.tolist(), "voiced": voiced.tolist()}
+
+
+def _stills(block: np.ndarray, start: int) -> dict[int, np.ndarray]:
+    """Frames to look at of a block that starts at frame `start`, by their second."""
+    frames = {seconds: seconds * FPS - 1 - start for seconds in STILLS}
+    return {seconds: block[frame].copy() for seconds, frame in frames.items() if 0 <= frame < len(block)}
+
+
+def _generate(
+    pipeline: AsymTalkerPipeline, clip: EvaluationClip, speech: np.ndarray, settings: EvaluationSettings
+) -> Iterator[np.ndarray]:
+    chosen = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance_scale}
+    options = {name: value for name, value in chosen.items() if value is not None}
+    generator = torch.Generator().manual_seed(settings.seed)
+    return pipeline.stream(clip.portrait, speech, generator=generator, **options)
+
+
+class _Stopwatch:
+    """Counts the time that an iterator takes, without that of its user."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
+        self._blocks = iter(blocks)
+        self.elapsed, self.first = 0.0, 0.0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while True:
+            started = time.perf_counter()
+            block = next(self._blocks, None)
+            self.elapsed += time.perf_counter() - started
+            self.first = self.first or self.elapsed
+            if block is None:
+                return
+            yield block
+
+
+class VideoMeasurement:
+    """Reads a video block by block; keeps a few numbers a frame, and its landmarks only if told to.
+
+    Args:
+        reference: the portrait as the video shows it, uint8 (H, W, 3).
+        keep: keep all landmarks, for comparison with another video.
+    """
+
+    def __init__(
+        self, reference: np.ndarray, settings: EvaluationSettings, instruments: Instruments, keep: bool
+    ) -> None:
+        self._instruments, self._keep = instruments, keep
+        self._mesh = instruments.tools.get("mesh")
+        self._arcface = instruments.tools.get("arcface") if "csim" in instruments.metrics else None
+        self._drift = Drift(reference, settings.interval, FPS)
+        self._identity = IdentityDrift(reference, settings.interval, FPS, SAMPLED)
+        self._interval_frames = round(settings.interval * FPS)
+        self.frames = 0
+        self.portrait_points: np.ndarray | None = None
+        self._points: list[np.ndarray] = []
+        self._curves: dict[str, list[np.ndarray]] = {"lip_opening": [], "eye_opening": [], "head": []}
+        self._sampled: dict[str, dict[int, list[float]]] = {"geometry": {}, "csim": {}}
+        self._features: dict[str, list[np.ndarray]] = {}
+        self._rest = np.zeros((0, *reference.shape), np.uint8)
+        if self._mesh is not None:
+            self._look_at(reference)
+
+    def _look_at(self, reference: np.ndarray) -> None:
+        self._mesh.reset()
+        self.portrait_points = self._mesh.landmarks(reference[None])[0]
+        self._mesh.reset()
+        self._scale = float(eye_distance(self.portrait_points))
+        if self._arcface is not None and np.isfinite(self._scale):
+            self._portrait_embedding = self._arcface.embed(reference, self.portrait_points)
+
+    def update(self, frames: np.ndarray) -> None:
+        """Adds the next frames, uint8 (F, H, W, 3)."""
+        self._drift.update(frames)
+        if "identity" in self._instruments.metrics:
+            self._identity.update(frames)
+        if self._mesh is not None:
+            self._follow_face(frames)
+        if "inception" in self._instruments.tools:
+            self._features.setdefault("inception", []).append(self._instruments.tools["inception"].features(frames))
+        if "i3d" in self._instruments.tools:
+            self._follow_motion(frames)
+        self.frames += len(frames)
+
+    def _follow_face(self, frames: np.ndarray) -> None:
+        points = self._mesh.landmarks(frames)
+        self._curves["lip_opening"].append(lip_opening(points))
+        self._curves["eye_opening"].append(eye_opening(points))
+        self._curves["head"].append(points[:, NOSE_TIP, :2] / self._scale)
+        if self._keep:
+            self._points.append(points)
+        for offset in range(-self.frames % SAMPLED, len(frames), SAMPLED):
+            if np.isfinite(points[offset]).all() and np.isfinite(self._scale):
+                self._sample_face((self.frames + offset) // self._interval_frames, frames[offset], points[offset])
+
+    def _sample_face(self, interval: int, frame: np.ndarray, points: np.ndarray) -> None:
+        distance = geometry_distance(points, self.portrait_points)
+        self._sampled["geometry"].setdefault(interval, []).append(distance)
+        if self._arcface is not None:
+            cosine = float(self._arcface.embed(frame, points) @ self._portrait_embedding)
+            self._sampled["csim"].setdefault(interval, []).append(cosine)
+
+    def _follow_motion(self, frames: np.ndarray) -> None:
+        frames = np.concatenate([self._rest, frames])
+        whole = len(frames) // FVD_FRAMES * FVD_FRAMES
+        self._rest = frames[whole:].copy()
+        self._features.setdefault("i3d", []).append(self._instruments.tools["i3d"].features(frames[:whole]))
+
+    @property
+    def points(self) -> np.ndarray:
+        """Landmarks of all frames (F, 478, 3), frames without a face filled in.
+
+        Raises:
+            ValueError: a face was found in fewer than half of the frames.
+        """
+        return fill_gaps(np.concatenate(self._points))
+
+    def compute(self) -> dict[str, Any]:
+        """The curves as plain data. What needs a face is missing where none was found, and `notes` says so."""
+        drift = self._drift.compute()
+        names = ("start", "lab", "lab_distance", "sharpness_to_reference", "motion")
+        record: dict[str, Any] = {
+            "drift": {name: _plain(getattr(drift, name)) for name in names},
+            "differences": _plain(self._drift.differences),
+            "notes": {},
+        }
+        if "identity" in self._instruments.metrics:
+            record["identity"] = _plain(self._identity.compute())
+        if self._mesh is not None:
+            for name, parts in self._curves.items():
+                curve = np.concatenate(parts)
+                try:
+                    record[name] = _plain(fill_gaps(curve))
+                except ValueError as error:
+                    record["notes"][name] = str(error)
+            for name, intervals in self._sampled.items():
+                record[name] = [float(np.mean(values)) for values in intervals.values()]
+        return record
+
+    def features(self, kind: str) -> dict[str, np.ndarray]:
+        """Features of frames (inception_kind) and of sixteens of frames (i3d_kind), where they are measured."""
+        return {f"{name}_{kind}": np.concatenate(parts).astype(np.float32) for name, parts in self._features.items()}
+
+
+def _compare(
+    record: dict[str, Any],
+    made: np.ndarray,
+    clip: EvaluationClip,
+    generated: VideoMeasurement,
+    real: VideoMeasurement,
+    instruments: Instruments,
+) -> None:
+    """Adds to a record what takes a whole video, or both; None where there is no face, or no difference."""
+    paired = record["paired"] = {}
+    if "similarity" in instruments.metrics:
+        for name, measure in instruments.tools["similarity"].items():
+            paired[name] = _or_none(measure, lambda: (made, clip.frames))
+    if "lmd" in instruments.metrics:
+        for part in ("face", "mouth"):
+            paired[f"lmd_{part}"] = _or_none(LandmarkDistance(part), lambda: (generated.points, real.points))
+    if "sync" in instruments.metrics:
+        scorer = instruments.tools["syncnet"]
+        record["generated"]["sync"] = _sync(scorer, made, generated, clip.speech)
+        record["real"]["sync"] = _sync(scorer, clip.frames, real, clip.speech)
+
+
+def _sync(
+    scorer: SyncScorer, frames: np.ndarray, measured: VideoMeasurement, speech: np.ndarray
+) -> dict[str, float] | None:
+    """SyncNet's figures; None without a face, or for a clip that is too short."""
+    try:
+        return asdict(scorer.score(frames, measured.points, speech))
+    except ValueError:
+        return None
+
+
+def _or_none(metric: Any, inputs: Any) -> float | None:
+    try:
+        return metric.measure(*inputs())[0]
+    except ValueError:
+        return None
+
+
+def _plain(array: np.ndarray | None) -> list | None:
+    return None if array is None else np.round(np.asarray(array, dtype=np.float64), 6).tolist()

@@ -1,0 +1,421 @@
+"""From the records of the clips to the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from asymtalker.chunks import FPS
+from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.metrics import (
+    BlinkRate,
+    ClipMetric,
+    Estimate,
+    FrechetDistance,
+    HeadMotion,
+    LipSync,
+    SilentMouth,
+    appearance_distance,
+    bootstrap_mean,
+    distance_between_people,
+    geometry_distance,
+    lagged_correlation,
+    seam_ratio,
+)
+
+MAX_LAG = 5  # frames
+OTHERS = 10  # clips whose lips each clip is compared with by chance
+MINUTE = 60.0
+Record = dict[str, Any]
+Reader = Callable[[Record], tuple | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        metric: its name in `METRICS`.
+        label, unit: what it is.
+        generated, real, shuffled: figures of the generated clips, of the real ones measured the same way (the ground
+            truth), and of generated clips beside other people's real ones (chance).
+        goal: what is aimed at.
+        note: why there is no figure, or what to know about it.
+    """
+
+    metric: str
+    label: str
+    unit: str = ""
+    generated: Estimate | None = None
+    real: Estimate | None = None
+    shuffled: Estimate | None = None
+    goal: str = ""
+    note: str = ""
+
+
+def summarize(records: list[Record], settings: EvaluationSettings, unavailable: dict[str, str]) -> dict[str, Any]:
+    """Rows, curves and what was left out, as plain data.
+
+    Args:
+        records: of all clips; those with an `error` are left out.
+        unavailable: why a metric cannot be had.
+
+    Raises:
+        ValueError: no clip could be used.
+    """
+    usable = [record for record in records if "error" not in record]
+    left_out = {record["name"]: record["error"] for record in records if "error" in record}
+    if not usable:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise ValueError(f"No clip of {settings.dataset} ({settings.split}) can be used: {reasons}")
+    rows: list[Row] = []
+    for metric in ("identity", "geometry"):
+        if metric in settings.chosen and metric not in unavailable:
+            _in_people(usable, metric)
+    for metric in settings.chosen:
+        rows += [Row(metric, metric, note=unavailable[metric])] if metric in unavailable else ROWS[metric](usable)
+    return {
+        "settings": asdict(settings),
+        "clips": len(usable),
+        "frames": sum(record["frames"] for record in usable),
+        "frames_per_second": float(np.median([record["frames"] / record["elapsed"] for record in usable])),
+        "first_frame": float(np.median([record["first_frame"] for record in usable])),
+        "rows": [asdict(row) for row in rows],
+        "curves": _curves(usable, settings),
+        "left_out": left_out,
+    }
+
+
+def _estimate(records: list[Record], metric: ClipMetric, read: Reader) -> Estimate | None:
+    """The metric over those records that have what it needs."""
+    for record in records:
+        try:
+            inputs = read(record)
+            if inputs is not None:
+                metric.update(*inputs)
+        except ValueError:
+            continue  # too short, too still or without a face for this metric: the row says of how many clips it is
+    return metric.compute() if metric.values else None
+
+
+class _Value(ClipMetric):
+    """A number that the record has already, or that is read from it."""
+
+    def measure(self, value: float) -> tuple[float, float]:
+        if not np.isfinite(value):
+            raise ValueError("not a finite value")
+        return float(value), 1.0
+
+
+def _row(records: list[Record], metric: str, label: str, unit: str, make: Any, read: Any, **more: Any) -> Row:
+    """A row with the same measure of generated and real clips; `read` takes one of the two and its record."""
+    figures = {
+        kind: _estimate(records, make(), lambda record, kind=kind: read(record[kind], record))
+        for kind in ("generated", "real")
+    }
+    if figures["generated"] is None:
+        more["note"] = _why(records)
+    return Row(metric, label, unit, **figures, **more)
+
+
+def _why(records: list[Record]) -> str:
+    reasons = sorted({note for record in records for note in record["generated"]["notes"].values()})
+    return "; ".join(reasons) or "no clip is long enough for it, or has both speech and silence"
+
+
+def _curve(name: str) -> Callable[[Record, Record], tuple | None]:
+    return lambda part, _: (np.array(part[name]),) if name in part else None
+
+
+def _lips(records: list[Record]) -> list[Row]:
+    clips = _with_lips(records)
+    own, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
+    if own is None:
+        return [Row("lips", "lip opening: correlation with the real clip", note=_why(records))]
+    mean = own.mean(axis=0)
+    best = int(np.argmax(mean))
+    lags = bootstrap_mean(np.argmax(own, axis=1) - MAX_LAG)
+    shuffled = bootstrap_mean(chance[:, MAX_LAG]) if chance is not None else None
+    voiced = _estimate(clips, _Value(), lambda r: (_voiced_correlation(r),))
+    amplitude = _estimate(clips, _Value(), lambda r: (np.std(_opening(r, "generated")) / np.std(_opening(r, "real")),))
+    note = f"correlation there {mean[best]:.3f}; positive: the lips are late"
+    return [
+        Row("lips", "lip opening: correlation at lag 0", "", bootstrap_mean(own[:, MAX_LAG]), None, shuffled, "≥ 0.7"),
+        Row("lips", "lip opening: correlation within speech", "", voiced, note="without the clips' silences"),
+        Row(
+            "lips", "lip opening: best common lag", "frames", _fixed(best - MAX_LAG, len(own)), goal="0 ± 1", note=note
+        ),
+        Row("lips", "lip opening: best lag clip by clip", "frames", lags),
+        Row("lips", "lip opening: amplitude over the real one", "", amplitude, goal="1"),
+    ]
+
+
+def _opening(record: Record, kind: str) -> np.ndarray:
+    return np.array(record[kind]["lip_opening"])
+
+
+def _with_lips(records: list[Record]) -> list[Record]:
+    return [r for r in records if "lip_opening" in r["generated"] and "lip_opening" in r["real"]]
+
+
+def _itself(clips: list[Record], index: int) -> list[Record]:
+    return [clips[index]]
+
+
+def _others(clips: list[Record], index: int) -> list[Record]:
+    return (clips[index + 1 :] + clips[:index])[:OTHERS]
+
+
+def _lag_curves(clips: list[Record], partners: Callable[[list[Record], int], list[Record]]) -> np.ndarray | None:
+    """Correlations over lags (clips, lags) of each clip's generated lips with its partners' real ones, meant over them;
+    None where nothing can be compared."""
+    curves = []
+    for index, clip in enumerate(clips):
+        metric = LipSync(MAX_LAG)
+        for partner in partners(clips, index):
+            a, b = _opening(clip, "generated"), _opening(partner, "real")
+            frames = min(len(a), len(b))
+            try:
+                metric.update(a[:frames], b[:frames])
+            except ValueError:
+                continue  # too short or still
+        if metric.curves:
+            curves.append(np.mean(metric.curves, axis=0))
+    return np.array(curves) if curves else None
+
+
+def _voiced_correlation(record: Record) -> float:
+    """Correlation at lag 0 of the frames in speech; ValueError if they are less than a second's."""
+    voiced = np.array(record["real"]["voiced"], bool)
+    return float(lagged_correlation(_opening(record, "generated")[voiced], _opening(record, "real")[voiced], 0)[0])
+
+
+def _fixed(value: float, clips: int) -> Estimate:
+    """A figure of the whole set, without an interval."""
+    return Estimate(float(value), float("nan"), float("nan"), clips)
+
+
+def _lmd(records: list[Record]) -> list[Row]:
+    return [_paired(records, "lmd", f"lmd_{part}", f"{label} landmark distance", "% of eye distance")
+            for part, label in (("face", "face"), ("mouth", "mouth"))]  # fmt: skip
+
+
+def _similarity(records: list[Record]) -> list[Row]:
+    note = "speech does not determine the pose"
+    return [
+        _paired(records, "similarity", "psnr", "PSNR", "dB", note),
+        _paired(records, "similarity", "ssim", "SSIM", "", note),
+    ]
+
+
+def _paired(records: list[Record], metric: str, key: str, label: str, unit: str, note: str = "") -> Row:
+    figure = _estimate(records, _Value(), lambda r: None if r["paired"][key] is None else (r["paired"][key],))
+    return Row(metric, label, unit, figure, note=note if figure else "no face was found, or nothing differs")
+
+
+def _drift(records: list[Record]) -> list[Row]:
+    def over(name: str) -> Callable[[Record, Record], tuple]:
+        return lambda part, _: (np.mean(part["drift"][name]),)
+
+    def last_to_first(name: str) -> Callable[[Record, Record], tuple | None]:
+        def read(part: Record, _: Record) -> tuple | None:
+            values = _lightness(part) if name == "lightness" else part["drift"][name]
+            ends = _ends(values, part)
+            return (ends[1] / ends[0],) if ends and ends[0] else None
+
+        return read
+
+    rows = [
+        _row(records, "drift", "colour: distance to the portrait", "ΔE", _Value, over("lab_distance")),
+        _row(records, "drift", "sharpness over the portrait's", "", _Value, over("sharpness_to_reference"), goal="1"),
+        _row(records, "drift", "frame difference", "levels", _Value, over("motion")),
+    ]
+    for name, label in (
+        ("lightness", "lightness"), ("sharpness_to_reference", "sharpness"), ("motion", "frame difference")
+    ):  # fmt: skip
+        row = _row(records, "drift", f"{label}: last over first", "", _Value, last_to_first(name), goal="0.9 to 1.1")
+        rows += [row] if row.generated else []
+    return rows
+
+
+def _lightness(part: Record) -> list[float]:
+    return [lab[0] for lab in part["drift"]["lab"]]
+
+
+def _ends(values: list[float], part: Record) -> tuple[float, float] | None:
+    """Means over the first and the last minute, or of less than two minutes the first and the last interval; None where
+    there are not two. A last interval that lasts less than half as long as the others is left out."""
+    start, frames = part["drift"]["start"], len(part["differences"]) + 1
+    if len(values) != len(start) or len(start) < 2:
+        return None
+    step = start[1] - start[0]
+    values = values if frames / FPS - start[-1] >= step / 2 else values[:-1]
+    if len(values) < 2:
+        return None
+    count = max(1, round(MINUTE / step)) if len(values) * step >= 2 * MINUTE else 1
+    return float(np.mean(values[:count])), float(np.mean(values[-count:]))
+
+
+def _in_people(records: list[Record], metric: str) -> None:
+    """Turns the distances of a metric into units of the mean distance between two people, and notes that unit."""
+    key, distance = {"identity": ("portrait", appearance_distance), "geometry": ("landmarks", geometry_distance)}[
+        metric
+    ]
+    for record in records:
+        points = record.get("portrait_landmarks")
+        record["landmarks"] = None if points is None else np.array(points)
+    known = [r for r in records if r[key] is not None and np.isfinite(r[key]).all()]
+    try:
+        unit = distance_between_people([r[key] for r in known], [r["person"] for r in known], distance)
+        note = f"1 = mean distance of two people's portraits ({unit:.4f})"
+    except ValueError as error:
+        unit, note = float("nan"), str(error)
+    for record in records:
+        record.setdefault("units", {})[metric] = note
+        for kind in ("generated", "real"):
+            values = np.array(record[kind].get(metric, [])) / unit
+            record[kind][metric] = values[np.isfinite(values)].tolist()
+
+
+def _identity(records: list[Record]) -> list[Row]:
+    return _to_people(records, "identity", "identity: distance to the portrait")
+
+
+def _geometry(records: list[Record]) -> list[Row]:
+    return _to_people(records, "geometry", "face geometry: distance to the portrait")
+
+
+def _to_people(records: list[Record], metric: str, label: str) -> list[Row]:
+    def mean(part: Record, _: Record) -> tuple | None:
+        return (np.mean(part[metric]),) if part[metric] else None
+
+    def change(part: Record, _: Record) -> tuple | None:
+        ends = _ends(part[metric], part)
+        return (ends[1] - ends[0],) if ends else None
+
+    rows = [_row(records, metric, label, "people", _Value, mean)]
+    rows[0] = replace(rows[0], note=records[0]["units"][metric])
+    row = _row(records, metric, f"{label}, last minus first", "people", _Value, change, goal="≤ 0.1")
+    return [*rows, row] if row.generated else rows
+
+
+def _seams(records: list[Record]) -> list[Row]:
+    def read(part: Record, record: Record) -> tuple:
+        return (seam_ratio(np.array(part["differences"]), record["period"]),)
+
+    note = "frame difference at window boundaries over that inside windows; of real clips at the same frames"
+    return [_row(records, "seams", "seam ratio", "", _Value, read, goal="≤ 1.15", note=note)]
+
+
+def _silence(records: list[Record]) -> list[Row]:
+    def read(part: Record, _: Record) -> tuple | None:
+        return (
+            tuple(np.array(part[name]) for name in ("lip_opening", "silent", "voiced"))
+            if "lip_opening" in part
+            else None
+        )
+
+    return [
+        _row(records, "silence", "mouth motion in silence over that in speech", "", SilentMouth, read, goal="the real")
+    ]
+
+
+def _blinks(records: list[Record]) -> list[Row]:
+    return [_row(records, "blinks", "blinks", "per minute", BlinkRate, _curve("eye_opening"), goal="the real")]
+
+
+def _head(records: list[Record]) -> list[Row]:
+    unit = "(eye distances/s)²"
+    row = _row(records, "head", "head motion energy", unit, HeadMotion, _curve("head"), goal="≥ half of the real")
+    if row.generated is None or row.real is None or row.real.mean == 0:
+        return [row]
+    share = _fixed(row.generated.mean / row.real.mean, row.generated.clips)
+    return [row, Row("head", "head motion energy over the real", "", share, goal="≥ 0.5")]
+
+
+def _csim(records: list[Record]) -> list[Row]:
+    def read(part: Record, _: Record) -> tuple | None:
+        return (np.mean(part["csim"]),) if part.get("csim") else None
+
+    return [_row(records, "csim", "CSIM: ArcFace cosine to the portrait", "", _Value, read, goal="the real")]
+
+
+def _sync(records: list[Record]) -> list[Row]:
+    def of(name: str) -> Callable[[Record, Record], tuple | None]:
+        return lambda part, _: None if part.get("sync") is None else (part["sync"][name],)
+
+    note = "face box of the face mesh, not of S3FD"
+    return [
+        _row(records, "sync", "Sync-D (SyncNet distance)", "", _Value, of("distance"), goal="the real", note=note),
+        _row(records, "sync", "Sync-C (SyncNet confidence)", "", _Value, of("confidence"), goal="the real", note=note),
+    ]
+
+
+def _frechet(metric: str, features: str, label: str) -> Callable[[list[Record]], list[Row]]:
+    def rows(records: list[Record]) -> list[Row]:
+        arrays = {kind: [r["features"][f"{features}_{kind}"] for r in records] for kind in ("generated", "real")}
+        count = sum(map(len, arrays["real"]))
+        try:
+            generated = _fixed(_distance(arrays["real"], arrays["generated"]), len(records))
+            real = (
+                _fixed(_distance(arrays["real"][::2], arrays["real"][1::2]), len(records)) if len(records) > 1 else None
+            )
+        except ValueError as error:
+            return [Row(metric, label, note=str(error))]
+        note = f"N = {count} a side; biased upwards at small N; real: every other clip against the rest"
+        return [Row(metric, label, "", generated, real, note=note)]
+
+    return rows
+
+
+def _distance(real: list[np.ndarray], generated: list[np.ndarray]) -> float:
+    metric = FrechetDistance()
+    for kind, parts in ((True, real), (False, generated)):
+        for part in parts:
+            metric.update(part, kind)
+    return metric.compute()
+
+
+ROWS: dict[str, Callable[[list[Record]], list[Row]]] = {
+    "lips": _lips,
+    "lmd": _lmd,
+    "drift": _drift,
+    "identity": _identity,
+    "geometry": _geometry,
+    "seams": _seams,
+    "silence": _silence,
+    "blinks": _blinks,
+    "head": _head,
+    "similarity": _similarity,
+    "csim": _csim,
+    "sync": _sync,
+    "fid": _frechet("fid", "inception", "FID (InceptionV3 2048, TensorFlow weights, 299²)"),
+    "fvd": _frechet("fvd", "i3d", "FVD (StyleGAN-V I3D, 16 frames, 224², [−1, 1])"),
+}
+
+
+def _curves(records: list[Record], settings: EvaluationSettings) -> dict[str, Any]:
+    """What the plots show: drift against time clip by clip, and the lips' correlation against lag."""
+    curves: dict[str, Any] = {"interval": settings.interval, "drift": {}}
+    for kind in ("generated", "real"):
+        parts = {record["name"]: record[kind] for record in records}
+        drift = {
+            name: {key: part["drift"][key] for key in ("start", "lab_distance", "sharpness_to_reference")}
+            | {key: part[key] for key in ("identity", "geometry") if part.get(key)}
+            for name, part in parts.items()
+        }
+        curves["drift"][kind] = drift
+    clips = _with_lips(records) if "lips" in settings.chosen and settings.seconds is None else []
+    own, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
+    if own is not None:
+        curves["lips"] = {
+            "lags": list(range(-MAX_LAG, MAX_LAG + 1)),
+            "generated": own.mean(axis=0).tolist(),
+            "shuffled": None if chance is None else chance.mean(axis=0).tolist(),
+            "example": {kind: clips[0][kind]["lip_opening"] for kind in ("generated", "real")}
+            | {"name": clips[0]["name"]},
+        }
+    return curves

@@ -1,0 +1,199 @@
+"""`python -m asymtalker evaluate` on a tiny pipeline and a tiny dataset."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asymtalker.__main__ import main
+from asymtalker.evaluation import measure
+from asymtalker.evaluation.settings import EvaluationSettings, read_protocol
+from asymtalker.metrics import MetricUnavailableError
+from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
+
+
+@pytest.fixture
+def command(checkpoint, clips, tmp_path, monkeypatch):
+    """Arguments that work, where no face mesh is installed; later ones override them."""
+    monkeypatch.setenv(PYTHON_VARIABLE, "/nowhere/python")
+    arguments = ["--checkpoint", checkpoint, "--dataset", str(clips), "--no-crop", "--output", str(tmp_path / "out")]
+    return ["evaluate", *arguments]
+
+
+def results(tmp_path):
+    return json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+def rows(tmp_path):
+    return {row["label"]: row for row in results(tmp_path)["rows"]}
+
+
+def test_a_dataset_becomes_a_table(command, tmp_path, capsys):
+    assert main(command) == 0
+    found, table = results(tmp_path), rows(tmp_path)
+    assert found["clips"] == 4 and found["frames"] == 4 * 50
+    assert set(found["left_out"]) == {"mute", "slow"}
+    assert "12 frames per second" in found["left_out"]["slow"]
+    assert found["run"]["steps"] == 2 and found["run"]["dtype"] and found["run"]["hardware"]
+    assert found["run"]["clips_per_minute"] > 0
+    seams = table["seam ratio"]
+    assert seams["generated"]["clips"] == 4
+    assert seams["generated"]["low"] <= seams["generated"]["mean"] <= seams["generated"]["high"]
+    assert seams["real"]["mean"] > 0
+    identity = table["identity: distance to the portrait"]
+    assert identity["real"]["mean"] < identity["generated"]["mean"]  # random weights are nobody
+    assert table["lips"]["generated"] is None and "/nowhere/python" in table["lips"]["note"]
+    printed = capsys.readouterr()
+    assert "| seam ratio |" in printed.out and "| lips | unavailable |" in printed.out
+    assert "2 steps" in (tmp_path / "out" / "results.md").read_text()
+    assert "6/6" in printed.err  # the progress bar
+
+
+def test_it_goes_on_where_it_was_stopped(command, tmp_path, monkeypatch):
+    wanted = [*command, "--metrics", "seams", "--clips", "2"]
+    assert main(wanted) == 0
+    first = results(tmp_path)
+    measured = []
+    real = measure.measure_clip
+    monkeypatch.setattr("asymtalker.evaluation.run.measure_clip", lambda *a: measured.append(a[1].name) or real(*a))
+    assert main(wanted) == 0
+    assert measured == []
+    assert results(tmp_path)["rows"] == first["rows"]
+    assert results(tmp_path)["run"]["clips_per_minute"] is None
+    (tmp_path / "out" / "clips" / "a-0.json").unlink()
+    assert main(wanted) == 0
+    assert measured == ["a-0"]
+    assert results(tmp_path)["rows"] == first["rows"]  # the same seed, the same figures
+    assert main([*wanted, "--metrics", "identity"]) == 0
+    assert measured == ["a-0", "a-0", "c-0"]  # the records lacked it
+
+
+def test_records_of_other_settings_are_not_mixed(command, tmp_path, capsys):
+    wanted = [*command, "--metrics", "seams", "--clips", "1"]
+    assert main(wanted) == 0
+    assert main([*wanted, "--steps", "1"]) == 2
+    assert "with other steps" in capsys.readouterr().err
+
+
+def test_long_rollouts_have_intervals_and_no_real_clip(command, clips, tmp_path):
+    protocol = tmp_path / "long.yaml"
+    protocol.write_text(f"dataset: {clips}\nseconds: 6\ninterval: 1\nclips: 2\nmetrics: [lips, drift, identity]\n")
+    assert main([*command, "--protocol", str(protocol)]) == 0
+    found, table = results(tmp_path), rows(tmp_path)
+    assert found["frames"] == 2 * 150
+    assert len(found["curves"]["drift"]["generated"]["a-0"]["identity"]) == 6
+    assert table["sharpness: last over first"]["generated"]["clips"] == 2
+    assert "last minus first" in " ".join(table)
+    assert "no real clip" in table["lips"]["note"]
+    assert Image.open(tmp_path / "out" / "stills.png").size == (2 * 64, 2 * 64)  # portrait and 5 s, of two clips
+
+
+@pytest.mark.parametrize("protocol", ["hdtf", "vfhq", "tiny"])
+def test_protocols_run_on_a_dataset_of_their_shape(command, protocol, tmp_path):
+    assert main([*command, "--protocol", protocol, "--metrics", "seams", "drift", "--clips", "3"]) == 0
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert read_protocol(protocol).description.strip() in page
+    assert results(tmp_path)["clips"] == 2 and "mute" in results(tmp_path)["left_out"]
+    assert "| seam ratio |" in page
+
+
+def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
+    protocol = tmp_path / "people.yaml"
+    protocol.write_text(f"dataset: {clips}\nnames: [a-0, a-1]\nperson_column: person\nmetrics: [identity]\n")
+    assert main([*command, "--protocol", str(protocol)]) == 0
+    assert "two people" in rows(tmp_path)["identity: distance to the portrait"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["--metrics", "beauty"], "beauty"),
+        (["--clips", "0"], "clips must be"),
+        (["--steps", "0"], "steps must be"),
+        (["--seconds", "0"], "seconds must be"),
+        (["--guidance-scale", "-1"], "guidance_scale must be"),
+        (["--dataset", "/nowhere"], "/nowhere"),
+        (["--split", "dev"], "'dev'"),
+        (["--protocol", "nothing"], "hdtf, tiny, vfhq"),
+        (["--checkpoint", "nothing"], "nothing"),
+    ],
+)
+def test_what_is_wrong_is_said(command, overrides, named, capsys):
+    assert main([*command, *overrides]) == 2
+    assert named in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_empty_folder_and_one_without_videos_say_so(command, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main([*command, "--dataset", str(tmp_path / "empty")]) == 2
+    assert "Give a folder of mp4 clips" in capsys.readouterr().err
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "test.jsonl").write_text('{"text": "no video"}\n')
+    assert main([*command, "--dataset", str(tmp_path / "texts")]) == 2
+    assert "no video column; its columns are text" in capsys.readouterr().err
+
+
+def test_no_usable_clip_says_why(command, clips, tmp_path, capsys):
+    protocol = tmp_path / "mute.yaml"
+    protocol.write_text(f"dataset: {clips}\nnames: [mute]\nmetrics: [seams]\n")
+    assert main([*command, "--protocol", str(protocol)]) == 2
+    assert "can be used: mute: " in capsys.readouterr().err
+
+
+def test_embedded_protocols_are_valid():
+    for name in ("hdtf", "vfhq", "tiny"):
+        assert read_protocol(name).description
+    assert read_protocol("hdtf", dataset="mine", clips=3).clips == 3
+    assert read_protocol("hdtf").clips == 100 and "fvd" in read_protocol("hdtf").chosen
+
+
+def test_protocols_say_what_is_wrong(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("dataset: here\nclip: 3\n")
+    with pytest.raises(ValueError, match="sets clip, which is not one of"):
+        read_protocol(path)
+    path.write_text("- a list")
+    with pytest.raises(ValueError, match="must hold settings"):
+        read_protocol(path)
+    with pytest.raises(ValueError, match="dataset is missing"):
+        read_protocol(None)
+
+
+def test_an_instrument_that_fails_takes_only_its_metrics(monkeypatch):
+    def missing(*_):
+        raise MetricUnavailableError("no network here")
+
+    monkeypatch.setattr(measure, "Inception", missing)
+    with measure.Instruments.open(EvaluationSettings("x", metrics=("fid", "seams", "drift")), "cpu") as instruments:
+        assert instruments.metrics == ("drift", "seams")
+        assert instruments.unavailable == {"fid": "no network here"}
+
+
+def test_the_faces_of_the_examples_are_measured(checkpoint, clips, tmp_path):
+    pytest.importorskip("skimage")
+    from pathlib import Path
+
+    from asymtalker.media.portrait import crop_portrait, read_portrait
+    from asymtalker.media.video import VideoWriter
+    from asymtalker.metrics import FaceMesh
+
+    try:
+        FaceMesh().close()
+    except MetricUnavailableError as error:
+        pytest.skip(str(error))
+    folder = tmp_path / "faces" / "test"
+    folder.mkdir(parents=True)
+    for name in ("nora", "leon"):
+        portrait = read_portrait(Path(__file__).parents[2] / "examples" / f"{name}.jpg")
+        square = np.asarray(crop_portrait(portrait).image.resize((256, 256)))
+        with VideoWriter(folder / f"{name}.mp4", (256, 256), 25, 16_000, label=False) as writer:
+            writer.write(np.stack([np.roll(square, frame // 4, axis=1) for frame in range(50)]))
+            writer.write_speech(0.1 * np.random.default_rng(0).normal(size=32_000).astype(np.float32))
+    arguments = ["--checkpoint", checkpoint, "--dataset", str(folder.parent), "--no-crop"]
+    assert main(["evaluate", *arguments, "--output", str(tmp_path / "out")]) == 0
+    table = rows(tmp_path)
+    assert table["head motion energy"]["real"]["mean"] > 0  # it was moved
+    assert table["head motion energy"]["generated"] is None  # random weights make no face
+    assert "A face was found in only" in table["head motion energy"]["note"]
+    assert table["SSIM"]["generated"]["mean"] < 0.5
