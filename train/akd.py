@@ -164,9 +164,8 @@ def main(argv: list[str] | None = None) -> None:
     student, student_optimizer = accelerator.prepare(pipeline.transformer, optimizers[0])
     critic, critic_optimizer = accelerator.prepare(critic, optimizers[1])
     roles = Roles(student, teacher, critic)
-    seed, processes = (settings.seed, accelerator.process_index), accelerator.num_processes
-    frames = pipeline.layout.new_frames + 1
-    clips, sample = explained(open_clips, settings, frames, seed, accelerator.process_index, processes)
+    process, processes = accelerator.process_index, accelerator.num_processes
+    clips, sample = explained(open_clips, settings, pipeline.layout.new_frames + 1, process, processes)
     pool = RolloutPool(
         clips,
         pipeline,
@@ -175,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
         settings.max_chunks,
         settings.warm_start,
         jitter=settings.jitter,
-        seed=seed,
+        seed=(settings.seed, process),
         reference_mode=settings.reference_mode,
     )
     run = Run(accelerator, settings, pipeline, pipeline.transformer, sample, pool)

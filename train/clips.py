@@ -21,11 +21,11 @@ import datasets
 import numpy as np
 from accelerate import PartialState
 from datasets.distributed import split_dataset_by_node
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from PIL import Image
 from tqdm import tqdm
 
 from asymtalker.chunks import FPS, SAMPLING_RATE
+from asymtalker.media.dataset import open_dataset
 from asymtalker.media.portrait import CROP_MARGIN, FaceBox, crop_box, find_faces
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
@@ -74,18 +74,16 @@ def open_rows(source: str, split: str) -> tuple[datasets.IterableDataset, str]:
     Raises:
         ValueError: there is no such dataset or split, or it has no video column.
     """
-    try:
-        rows = datasets.load_dataset(source, split=split, streaming=True)
-    except (FileNotFoundError, HFValidationError, HfHubHTTPError, ConnectionError, ValueError) as error:
-        raise ValueError(
-            f"Cannot read the split {split!r} of {source}: {error}\nGive a folder, or the Hub id (owner/name) of a "
-            "dataset that you have access to (`hf auth login` for private ones)."
-        ) from error
-    for name, feature in (rows.features or {}).items():
-        if isinstance(feature, datasets.Video):
-            return rows.decode(False), name
-    columns = ", ".join(rows.features or {})
-    raise ValueError(f"{source} has no video column (its columns: {columns}); `python -m train.prepare` makes one.")
+    rows, column = open_dataset(source, split, streaming=True)
+    if column is None:
+        columns = ", ".join(rows.features or {})
+        raise ValueError(f"{source} has no video column (its columns: {columns}); `python -m train.prepare` makes one.")
+    return rows.decode(False), column
+
+
+def store_folder(source: str, split: str, size: int, store: str | Path) -> Path:
+    """Where `load_clips` keeps the clips of a dataset."""
+    return Path(store) / hashlib.sha1(f"{source}|{split}|{size}|{STORE_ROOM}|{CROP_MARGIN}".encode()).hexdigest()[:12]
 
 
 def load_clips(source: str, split: str, size: int, store: str | Path, workers: int = 2) -> list[Clip]:
@@ -102,7 +100,7 @@ def load_clips(source: str, split: str, size: int, store: str | Path, workers: i
         ValueError: if the dataset cannot be read or none of its clips can be used.
     """
     rows, column = open_rows(source, split)
-    folder = Path(store) / hashlib.sha1(f"{source}|{split}|{size}|{STORE_ROOM}|{CROP_MARGIN}".encode()).hexdigest()[:12]
+    folder = store_folder(source, split, size, store)
     folder.mkdir(parents=True, exist_ok=True)
     videos = [row[column] for row in rows]
     names = [Path(video["path"] or f"{index:06d}").stem for index, video in enumerate(videos)]
@@ -294,9 +292,7 @@ class StreamedClips:
         return clip
 
 
-def open_clips(
-    settings: DataSettings, frames: int, seed: tuple[int, ...], process: int, processes: int
-) -> tuple[ClipSource, Clip]:
+def open_clips(settings: DataSettings, frames: int, process: int, processes: int) -> tuple[ClipSource, Clip]:
     """The clips of a process, of at least so many frames, and one to make samples of, held out if any is.
 
     Raises:
@@ -306,7 +302,7 @@ def open_clips(
         stream = StreamedClips(settings, frames, process, processes)
         return stream, stream.held_out() or stream.clip(0)
     clips, held_out = split_clips(settings)
-    return RandomClips(clips, frames, seed), (held_out or clips)[0]
+    return RandomClips(clips, frames, (settings.seed, process)), (held_out or clips)[0]
 
 
 def few_clips(settings: DataSettings, frames: int) -> tuple[list[Clip], list[Clip]]:

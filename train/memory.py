@@ -19,6 +19,7 @@ import yaml
 from torch import Tensor, nn
 
 from asymtalker.models import AsymTalkerTransformer3DModel
+from train.config import RunSettings
 
 FLOAT32, ADAM, AVERAGE = 4, 8, 4
 """Bytes a parameter: of itself or its gradient, of Adam's moments, of the averaged weights."""
@@ -143,9 +144,11 @@ def main(argv: list[str] | None = None) -> None:
     window = json.loads((args.checkpoint / "model_index.json").read_text())["window_frames"]
     config = {key: value for key, value in config.items() if not key.startswith("_")}
     latent = 1 + (window - 1) // config.get("temporal_ratio", 4), *config["sample_size"]
-    share, rest = divmod(settings["batch_size"], args.processes * settings.get("accumulation", 1))
-    if rest or not share:
-        parser.error(f"batch_size {settings['batch_size']} cannot be divided among {args.processes} processes.")
+    batch = {name: settings[name] for name in ("batch_size", "accumulation") if name in settings}
+    try:
+        share = RunSettings(output="", **batch).samples(args.processes)
+    except ValueError as error:
+        parser.error(str(error))
     checkpointed = settings.get("gradient_checkpointing", False)
     memory = estimate(config, latent, share, distils="teacher" in settings, checkpointed=checkpointed)
     print(f"{share} samples a pass and process, GB:")

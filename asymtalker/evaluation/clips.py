@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import datasets
 import numpy as np
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from PIL import Image
 
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.media.dataset import open_dataset
 from asymtalker.media.portrait import CropBox, crop_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
@@ -144,17 +144,10 @@ class EvaluationDataset:
 
 
 def _open_rows(source: str, split: str) -> tuple[datasets.Dataset, str]:
-    try:
-        rows = datasets.load_dataset(source, split=split)
-    except (OSError, ValueError, HFValidationError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(
-            f"Cannot read the split {split!r} of {source}: {error}\nGive a folder of mp4 clips, or the Hub id "
-            "(owner/name) of a dataset that you have access to (`hf auth login` for private ones)."
-        ) from error
-    for name, feature in rows.features.items():
-        if isinstance(feature, datasets.Video):
-            return rows.cast_column(name, datasets.Video(decode=False)), name
-    raise ValueError(f"{source} has no video column; its columns are {', '.join(rows.features)}.")
+    rows, column = open_dataset(source, split)
+    if column is None:
+        raise ValueError(f"{source} has no video column; its columns are {', '.join(rows.features)}.")
+    return rows.cast_column(column, datasets.Video(decode=False)), column
 
 
 def _people(rows: datasets.Dataset, settings: EvaluationSettings) -> list | None:

@@ -169,10 +169,13 @@ def _stills(block: np.ndarray, start: int) -> dict[int, np.ndarray]:
 def _generate(
     pipeline: AsymTalkerPipeline, clip: EvaluationClip, speech: np.ndarray, settings: EvaluationSettings
 ) -> Iterator[np.ndarray]:
-    chosen = {"num_inference_steps": settings.steps, "guidance_scale": settings.guidance_scale}
-    options = {name: value for name, value in chosen.items() if value is not None}
-    generator = torch.Generator().manual_seed(settings.seed)
-    return pipeline.stream(clip.portrait, speech, generator=generator, **options)
+    return pipeline.stream(
+        clip.portrait,
+        speech,
+        num_inference_steps=settings.steps,
+        guidance_scale=settings.guidance_scale,
+        generator=torch.Generator().manual_seed(settings.seed),
+    )
 
 
 class _Stopwatch:

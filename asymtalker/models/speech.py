@@ -81,6 +81,69 @@ class LogMelSpeechEncoder(ModelMixin, ConfigMixin):
         return features[:, : frames * self.config.layers].unflatten(1, (frames, self.config.layers))
 
 
+class LandmarkSpeechEncoder(ModelMixin, ConfigMixin):
+    """Log-mel features through temporal convolutions that were trained to predict lip landmarks from sound.
+
+    What a network that makes video wants to know of sound is how it moves lips. A small one takes far longer to find
+    that out from pixels than this one takes from landmarks (`train/speech.py`), and it comes without a download.
+
+    Args:
+        hidden_dim: channels of the convolutions, the feature dimension.
+        blocks: residual convolutions over three frames; the first `lookahead_frames` of them see a frame ahead.
+        points: landmarks that `landmarks` predicts.
+        lookahead_frames: video frames of sound after a frame that its features use.
+        context_frames: video frames of sound that are encoded for a window, its own included.
+        mel_config: arguments of the `LogMelSpeechEncoder`.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        hidden_dim: int = 128,
+        blocks: int = 6,
+        points: int = 40,
+        lookahead_frames: int = 2,
+        context_frames: int = 32,
+        mel_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.mel = LogMelSpeechEncoder(**(mel_config or {}))
+        self.embed = nn.Linear(self.mel.layers * self.mel.feature_dim, hidden_dim)
+        self.convolutions = nn.ModuleList(nn.Conv1d(hidden_dim, hidden_dim, 3) for _ in range(blocks))
+        self.norm = nn.LayerNorm(hidden_dim, elementwise_affine=False)
+        self.to_landmarks = nn.Linear(hidden_dim, 2 * points)
+
+    @property
+    def layers(self) -> int:
+        return 1
+
+    @property
+    def feature_dim(self) -> int:
+        return self.config.hidden_dim
+
+    @property
+    def context_frames(self) -> int:
+        """Frames of sound before the end of a window that the features may depend on."""
+        return self.config.context_frames
+
+    @property
+    def lookahead_frames(self) -> int:
+        return self.config.lookahead_frames
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Encodes a waveform (B, 640·F) at 16 kHz to features (B, F, 1, hidden_dim) in the encoder's dtype."""
+        spectrum = self.mel(waveform).flatten(2).to(self.embed.weight.dtype)
+        hidden = self.embed(spectrum).transpose(1, 2)  # b d f
+        for number, convolution in enumerate(self.convolutions):
+            ahead = int(number < self.config.lookahead_frames)
+            hidden = hidden + F.gelu(convolution(F.pad(hidden, (2 - ahead, ahead))))
+        return self.norm(hidden.transpose(1, 2)).unsqueeze(2)
+
+    def landmarks(self, features: Tensor) -> Tensor:
+        """Where the lips are by features (B, F, 1, hidden_dim), away from their rest: (B, F, points, 2)."""
+        return self.to_landmarks(features.squeeze(2)).unflatten(-1, (-1, 2))
+
+
 class Wav2Vec2SpeechEncoder(ModelMixin, ConfigMixin):
     """wav2vec2 at 25 frames per second: the outputs of all its transformer layers are the "layers" of a frame.
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
-from asymtalker.models.speech import LogMelSpeechEncoder, Wav2Vec2SpeechEncoder
+from asymtalker.models.speech import LandmarkSpeechEncoder, LogMelSpeechEncoder, Wav2Vec2SpeechEncoder
 
 TINY_WAV2VEC2 = {
     "hidden_size": 16,
@@ -45,6 +45,39 @@ def test_log_mel_depends_on_nothing_later():
     cut[:, 8 * SAMPLES_PER_FRAME :] = 0
     encoder = LogMelSpeechEncoder()
     torch.testing.assert_close(encoder(waveform)[:, :8], encoder(cut)[:, :8], rtol=0, atol=0)
+
+
+@pytest.fixture
+def landmark_encoder() -> LandmarkSpeechEncoder:
+    torch.manual_seed(0)
+    return LandmarkSpeechEncoder(hidden_dim=8, blocks=4, points=3, lookahead_frames=2, context_frames=26)
+
+
+def test_landmark_features_and_landmarks_have_one_row_per_video_frame(landmark_encoder):
+    assert (landmark_encoder.layers, landmark_encoder.feature_dim) == (1, 8)
+    assert (landmark_encoder.context_frames, landmark_encoder.lookahead_frames) == (26, 2)
+    for frames in (1, 12):
+        features = landmark_encoder(speech(frames))
+        assert features.shape == (2, frames, 1, 8)
+        assert landmark_encoder.landmarks(features).shape == (2, frames, 3, 2)
+
+
+def test_landmark_features_see_two_frames_ahead_and_no_more(landmark_encoder):
+    waveform = speech(12)
+    cut = waveform.clone()
+    cut[:, 8 * SAMPLES_PER_FRAME :] = 0
+    whole, half = landmark_encoder(waveform), landmark_encoder(cut)
+    torch.testing.assert_close(whole[:, :6], half[:, :6], rtol=0, atol=0)
+    assert (whole[:, 6] - half[:, 6]).abs().max() > 1e-3
+
+
+def test_landmark_encoder_survives_saving(landmark_encoder, tmp_path):
+    landmark_encoder.save_pretrained(tmp_path)
+    loaded = LandmarkSpeechEncoder.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(speech(10)), landmark_encoder(speech(10)), rtol=0, atol=0)
+    half = LandmarkSpeechEncoder.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    assert half(speech(10)).dtype == torch.bfloat16
+    torch.testing.assert_close(half(speech(10)).float(), loaded(speech(10)), rtol=0, atol=0.1)
 
 
 def test_wav2vec2_shapes_and_properties(wav2vec2):

@@ -15,10 +15,10 @@ from diffusers import FlowMatchLCMScheduler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asymtalker import AsymTalkerPipeline
+from tests.train.interrupted import run_until
 from tests.train.tiny_stage import ROOT, command
-from train import akd, autoencoder, export, painter, teacher
+from train import akd, autoencoder, export, painter, speech, teacher
 from train.config import build_settings
-from train.loop import Run
 
 TIMES = ("minutes", "samples_per_second", "waiting")
 """What is logged of the machine, and differs from run to run."""
@@ -101,12 +101,7 @@ def test_a_kill_between_two_renames_loses_nothing(trained):
 def test_an_interruption_changes_nothing(stage, data, initial, runs):
     """Resumed training gives the losses of uninterrupted training, data, noise and rollouts included."""
     source = {"teacher" if stage is akd else "init": initial, "max_steps": 6}
-    losses = []
-    for name, stops in (("whole", [6]), ("parts", [2, 6])):
-        folder = runs / f"{stage.__name__}-{name}"
-        for stop in stops:
-            run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
-        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
+    losses = whole_and_in_parts(stage, runs / stage.__name__, data | source)
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
@@ -117,12 +112,14 @@ def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs)
     source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, "max_chunks": 1}
     source |= {"streaming": "true", "open_clips": 2, "passes": 0.3, "holdout": 0}
     source.pop("max_chunks" if stage is teacher else "passes")
-    losses = []
-    for name, stops in (("whole", [6]), ("parts", [2, 6])):
-        folder = runs / f"{stage.__name__}-streamed-{name}"
-        for stop in stops:
-            run_until(stage, stop, command(stage.__name__.removeprefix("train."), **data, output=folder, **source))
-        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(folder)])
+    losses = whole_and_in_parts(stage, runs / f"{stage.__name__}-streamed", data | source)
+    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+
+
+def test_an_interruption_of_two_processes_changes_nothing(data, initial, runs):
+    source = {"teacher": initial, "max_steps": 6}
+    losses = whole_and_in_parts(akd, runs / "akd-of-two", data | source, run=run_two_until)
+    assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
 
@@ -199,18 +196,29 @@ def test_an_unknown_dataset_is_named_before_any_training(initial, runs):
         teacher.main(command("teacher", **missing, init=initial, output=runs / "never"))
 
 
-def run_until(stage, step, arguments):
-    """Runs a stage and sends it the signal of an ending machine in a step."""
-    complete_step = Run.complete_step
+def whole_and_in_parts(stage, folder, settings, run=run_until):
+    """What six steps log, in one run and in two."""
+    losses = []
+    for name, stops in (("whole", [6]), ("parts", [2, 6])):
+        output = folder.with_name(f"{folder.name}-{name}")
+        for stop in stops:
+            run(stage, stop, command(stage.__name__.removeprefix("train."), **settings, output=output))
+        losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(output)])
+    return losses
 
-    def complete(run, **options):
-        if run.step == step - 1:
-            signal.raise_signal(signal.SIGTERM)
-        complete_step(run, **options)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "complete_step", complete)
-        stage.main(arguments)
+def run_two_until(stage, step, arguments):
+    """As `run_until`, on two processes that talk by gloo."""
+    two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.train.interrupted")
+    done = subprocess.run(
+        [sys.executable, *two, stage.__name__.removeprefix("train."), str(step), *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
 
 
 def test_only_the_painter_is_trained_on_its_own(painted, trained):
@@ -272,7 +280,7 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
     assert np.abs(videos[0] - videos[1]).mean() < 0.01
 
 
-@pytest.mark.parametrize("script", ["autoencoder", "teacher", "painter", "akd"])
+@pytest.mark.parametrize("script", ["autoencoder", "speech", "teacher", "painter", "akd"])
 def test_scripts_run_from_the_root_of_the_repository(script):
     """As the README has it; `accelerate launch` runs a script the same way."""
     asked = [sys.executable, f"train/{script}.py", "--help"]
@@ -286,7 +294,7 @@ def test_scripts_run_from_the_root_of_the_repository(script):
 )
 def test_configurations_have_the_keys_of_their_stage(path):
     stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
-    stage |= {"teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
+    stage |= {"speech": speech.SpeechSettings, "teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
     settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
     if path.parent.name != "tiny":
         assert settings.samples(processes=8) >= 1

@@ -18,6 +18,6 @@ DATA = {"size": 64, "holdout": 3, "workers": 0}
 
 def command(stage: str, **pairs: object) -> list[str]:
     """Arguments of a stage with its own configuration and these settings."""
-    settings = DATA | (NETWORK if stage == "autoencoder" else TRAINING) | pairs
+    settings = DATA | {"autoencoder": NETWORK, "speech": {}}.get(stage, TRAINING) | pairs
     overrides = [argument for key, value in settings.items() for argument in ("--set", f"{key}={value}")]
     return ["--config", str(ROOT / f"train/configs/tiny/{stage}.yaml"), *overrides]

@@ -1,0 +1,118 @@
+"""The speech stage: what is read from landmarks, that sound predicts it, and what becomes of the pipeline."""
+
+import numpy as np
+import pytest
+import torch
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import SAMPLES_PER_FRAME
+from asymtalker.metrics.face_mesh import LIPS, OUTER_EYES, POINTS, PYTHON_VARIABLE
+from asymtalker.models import LandmarkSpeechEncoder
+from tests.train.tiny_stage import command
+from train import speech, teacher
+from train.config import build_settings
+
+LOWER_LIPS = (17, 14)  # outer and inner, in the middle
+ENCODER = {"hidden_dim": 16, "blocks": 2, "span_frames": 40, "batch_size": 4}
+
+
+@pytest.fixture
+def settings():
+    return build_settings(speech.SpeechSettings, {"dataset": "", "init": "", "output": "", "max_steps": 250, **ENCODER})
+
+
+def talking(frames, opening, seed=0):
+    """A face that turns, comes nearer and opens its mouth: landmarks (F, 478, 2)."""
+    rng = np.random.default_rng(seed)
+    face = rng.uniform(20, 100, (POINTS, 2))
+    face[list(OUTER_EYES)] = (30, 50), (90, 50)
+    points = np.repeat(face[None], frames, axis=0)
+    points[:, LOWER_LIPS, 1] += opening[:, None]
+    turn = np.radians(8 * np.sin(np.arange(frames) / 11))
+    scale = 1 + 0.1 * np.cos(np.arange(frames) / 17)
+    turns = scale[:, None, None] * np.stack(
+        [np.stack([np.cos(turn), np.sin(turn)], -1), np.stack([-np.sin(turn), np.cos(turn)], -1)], 1
+    )
+    return points @ turns + np.stack([np.arange(frames) / 9, np.arange(frames) / 7], -1)[:, None]
+
+
+def test_lip_movement_is_what_is_left_without_the_head():
+    opening = np.zeros(60)
+    opening[20:40] = 6 * np.sin(np.arange(20) / 20 * np.pi)
+    still = speech.lip_movement(talking(60, 0 * opening), np.arange(10))
+    moved = speech.lip_movement(talking(60, opening), np.arange(10))
+    assert np.abs(still).max() < 0.01
+    inner = LIPS.index(14)
+    eyes = 60 * np.median(1 + 0.1 * np.cos(np.arange(60) / 17))
+    np.testing.assert_allclose(moved[:, inner, 1] * eyes, opening, atol=0.8)
+    assert np.corrcoef(moved[:, inner, 1], opening)[0, 1] > 0.99
+    elsewhere = [number for number, point in enumerate(LIPS) if point not in LOWER_LIPS]
+    assert np.abs(moved[:, elsewhere]).max() < 0.01
+
+
+def test_the_rest_is_that_of_quiet_frames():
+    opening = np.full(60, 5.0)
+    opening[:8] = 0
+    inner = LIPS.index(14)
+    assert speech.lip_movement(talking(60, opening), np.arange(8))[30, inner, 1] > 0.05
+    assert abs(speech.lip_movement(talking(60, opening), np.empty(0, dtype=int))[30, inner, 1]) < 0.01
+
+
+def talk(frames, seed):
+    """A hum whose loudness opens the lips."""
+    rng = np.random.default_rng(seed)
+    loudness = np.clip(
+        np.interp(np.arange(frames), np.arange(0, frames + 8, 8), rng.normal(0, 1, frames // 8 + 1)), 0, 2
+    )
+    hum = np.sin(np.arange(frames * SAMPLES_PER_FRAME) * 0.08) * np.repeat(loudness, SAMPLES_PER_FRAME) / 10
+    lips = np.zeros((frames, len(LIPS), 2), np.float32)
+    lips[:, [LIPS.index(point) for point in LOWER_LIPS], 1] = loudness[:, None] / 10
+    return speech.Talk(torch.from_numpy(hum.astype(np.float32)), torch.from_numpy(lips))
+
+
+def test_the_encoder_learns_how_sound_moves_lips(settings):
+    torch.manual_seed(0)
+    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS))
+    unheard = [talk(100, seed) for seed in (100, 101)]
+    before = speech.correlation(encoder, unheard)
+    speech.train(encoder, [talk(120, seed) for seed in range(8)], settings)
+    assert speech.correlation(encoder, unheard) > max(0.9, before)
+
+
+def test_clips_shorter_than_a_span_are_refused(settings):
+    with pytest.raises(ValueError, match="smaller span_frames"):
+        speech.train(LandmarkSpeechEncoder(16, 2, len(LIPS)), [talk(20, 0)], settings)
+
+
+@pytest.fixture(scope="module")
+def measured(data, initial):
+    """Landmarks where the stage keeps those that it has measured."""
+    folder = speech.store_folder(str(data["dataset"]), "train", 64, data["store"])
+    rng = np.random.default_rng(0)
+    for path in folder.glob("*.frames.npy"):
+        frames = len(np.load(path, mmap_mode="r"))
+        landmarks = talking(frames, 4 * rng.random(frames)).astype(np.float16)
+        landmarks[7] = np.nan  # where no face was found
+        np.save(path.with_name(path.name.replace(".frames", ".landmarks")), landmarks)
+
+
+def test_the_pipeline_hears_with_the_new_encoder_and_keeps_the_rest(data, initial, runs, measured):
+    speech.main(command("speech", **data, init=initial, output=runs / "speech", max_steps=2, **ENCODER))
+    before, after = (AsymTalkerPipeline.from_pretrained(folder) for folder in (initial, runs / "speech"))
+    assert after.speech_encoder.config.hidden_dim == 16
+    assert after.transformer.audio_proj.proj1.in_features == 5 * 16
+    old, new = before.transformer.state_dict(), after.transformer.state_dict()
+    changed = {name for name in old if old[name].shape != new[name].shape}
+    assert changed == {"audio_proj.proj1.weight", "audio_proj.proj1_vf.weight"}
+    for name in set(old) - changed:
+        torch.testing.assert_close(new[name], old[name], rtol=0, atol=0)
+    teacher.main(command("teacher", **data, init=runs / "speech", output=runs / "after-speech", max_steps=1))
+    assert (runs / "after-speech/pipeline/model_index.json").exists()
+
+
+def test_without_a_face_mesh_it_says_how_to_get_one(data, initial, runs, tmp_path, monkeypatch):
+    monkeypatch.setenv(PYTHON_VARIABLE, str(tmp_path / "nowhere"))
+    places = {"dataset": data["dataset"], "store": tmp_path / "store", "init": initial, "output": tmp_path / "never"}
+    with pytest.raises(SystemExit, match=PYTHON_VARIABLE):
+        speech.main(command("speech", **places, **ENCODER))
+    assert not (tmp_path / "never").exists()

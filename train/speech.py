@@ -1,0 +1,225 @@
+"""Stage 0b: trains a speech encoder to predict lip landmarks from sound, and writes a pipeline folder that has it.
+
+    accelerate launch train/speech.py --config train/configs/tiny/speech.yaml
+
+How far lips open follows from sound, but is a small part of a video: what a small network that makes video needs hours
+for, this takes minutes to find. The landmarks are those of the face mesh (`asymtalker.metrics.face_mesh`), which have
+to be measured once; they are kept beside the stored clips.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import SAMPLES_PER_FRAME
+from asymtalker.metrics.estimate import MetricUnavailableError
+from asymtalker.metrics.face_mesh import LIPS, LOWER_LIP, RIGID, UPPER_LIP, FaceMesh, eye_distance, fill_gaps
+from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
+from train.clips import Clip, split_clips, store_folder
+from train.config import DataSettings, parse_settings
+from train.data import quiet_frames
+from train.loop import explained, open_pipeline
+
+logger = logging.getLogger(__name__)
+
+UPPER, LOWER = LIPS.index(UPPER_LIP), LIPS.index(LOWER_LIP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechSettings(DataSettings):
+    """Attributes:
+    init: pipeline folder whose speech encoder is to be replaced.
+    output: folder for the pipeline.
+    max_steps, batch_size, learning_rate, weight_decay: of AdamW, with a cosine down to 0.
+    span_frames: frames of a clip in a sample.
+    hidden_dim, blocks, lookahead_frames: of the encoder.
+    opening_weight: how much the distance of the inner lips counts beside the landmarks.
+    """
+
+    init: str
+    output: str
+    max_steps: int = 4000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    span_frames: int = 100
+    hidden_dim: int = 128
+    blocks: int = 6
+    lookahead_frames: int = 2
+    opening_weight: float = 1.0
+
+
+class Talk(NamedTuple):
+    """What is said in a clip, and how the lips move to it.
+
+    Attributes:
+        speech: float32 (640·F,).
+        lips: landmarks away from their rest, in eye distances, (F, 40, 2).
+    """
+
+    speech: Tensor
+    lips: Tensor
+
+
+def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+    """How lips move within the face.
+
+    Args:
+        landmarks: of the face mesh, (F, 478, 2) in pixels, without NaN.
+        quiet: frames in which the lips are at rest; without any, their median stands for it.
+
+    Returns:
+        (F, 40, 2) in eye distances: the lips' landmarks, the head's movements taken out, away from their rest.
+    """
+    resting = np.median(landmarks, axis=0)
+    rigid = landmarks[:, list(RIGID)]
+    centre = rigid.mean(1, keepdims=True)
+    model = resting[list(RIGID)] - resting[list(RIGID)].mean(0)
+    a, b = _as_complex(rigid - centre), _as_complex(model)
+    turn = (a.conj() * b).sum(1) / (np.abs(a) ** 2).sum(1)  # the similarity that lays each frame on the median one
+    lips = _as_complex(landmarks[:, list(LIPS)] - centre) * turn[:, None]
+    lips = np.stack([lips.real, lips.imag], axis=-1)
+    rest = np.median(lips[quiet] if len(quiet) else lips, axis=0)
+    return ((lips - rest) / eye_distance(resting[None])).astype(np.float32)
+
+
+def measure_lips(clips: list[Clip], folder: Path) -> list[Talk]:
+    """The talk of clips; landmarks that are not yet in `folder` are measured and kept there.
+
+    Clips in which no face is found are left out.
+
+    Raises:
+        MetricUnavailableError: landmarks have to be measured, and there is no face mesh.
+    """
+    paths = [folder / f"{clip.name}.landmarks.npy" for clip in clips]
+    missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.exists()]
+    if missing:
+        with FaceMesh() as mesh:
+            for clip, path in tqdm(missing, desc="landmarks"):
+                mesh.reset()
+                beside = path.with_suffix(".part.npy")
+                np.save(beside, mesh.landmarks(clip.frames)[..., :2].astype(np.float16))
+                beside.replace(path)
+    talks = []
+    for clip, path in zip(clips, paths, strict=True):
+        try:
+            talks.append(_talk(clip, np.load(path)))
+        except ValueError as error:
+            logger.warning("left out %s: %s", clip.name, error)
+    return talks
+
+
+def _talk(clip: Clip, landmarks: np.ndarray) -> Talk:
+    frames = min(len(landmarks), len(clip.speech) // SAMPLES_PER_FRAME)
+    quiet = quiet_frames(clip)
+    movement = lip_movement(fill_gaps(landmarks[:frames]), quiet[quiet < frames])
+    speech = clip.speech[: frames * SAMPLES_PER_FRAME].astype(np.float32) / 32768
+    return Talk(torch.from_numpy(speech), torch.from_numpy(movement))
+
+
+def draw_batch(talks: list[Talk], settings: SpeechSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Spans of clips, louder or softer and noisier than they were: speech (B, 640·F), lips (B, F, 40, 2)."""
+    frames = settings.span_frames
+    speech, lips = [], []
+    for index in rng.integers(len(talks), size=settings.batch_size):
+        talk = talks[index]
+        start = int(rng.integers(len(talk.lips) - frames + 1))
+        sound = talk.speech[start * SAMPLES_PER_FRAME : (start + frames) * SAMPLES_PER_FRAME]
+        noise = torch.from_numpy(rng.standard_normal(len(sound), dtype=np.float32))
+        speech.append(sound * 10 ** rng.uniform(-0.5, 0.5) + noise * 10 ** rng.uniform(-5, -2.5))
+        lips.append(talk.lips[start : start + frames])
+    return torch.stack(speech), torch.stack(lips)
+
+
+def opening(lips: Tensor) -> Tensor:
+    """Distance of the inner lips from top to bottom, of landmarks (..., 40, 2): (...)."""
+    return lips[..., LOWER, 1] - lips[..., UPPER, 1]
+
+
+def train(encoder: LandmarkSpeechEncoder, talks: list[Talk], settings: SpeechSettings) -> None:
+    """Fits the encoder to talks."""
+    talks = [talk for talk in talks if len(talk.lips) >= settings.span_frames]
+    if not talks:
+        raise ValueError(f"All clips are shorter than {settings.span_frames} frames; give a smaller span_frames.")
+    scale = torch.cat([talk.lips for talk in talks]).std(0).mean()
+    weight = settings.opening_weight
+    parameters = [value for value in encoder.parameters() if value.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_steps)
+    rng = np.random.default_rng(settings.seed)
+    encoder.train()
+    progress = tqdm(range(settings.max_steps), desc="speech encoder")
+    for step in progress:
+        speech, lips = draw_batch(talks, settings, rng)
+        features = F.dropout(encoder(speech), 0.1)
+        error = (encoder.landmarks(features) - lips) / scale
+        loss = error.square().mean() + weight * opening(error).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
+        if step % 100 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+    encoder.eval()
+
+
+@torch.no_grad()
+def correlation(encoder: LandmarkSpeechEncoder, talks: list[Talk]) -> float:
+    """Mean correlation of the predicted lip opening with the measured one."""
+    figures = []
+    for talk in talks:
+        predicted = opening(encoder.landmarks(encoder(talk.speech[None]))[0])
+        pair = torch.stack([predicted, opening(talk.lips)])
+        figures.append(float(torch.corrcoef(pair)[0, 1]))
+    return float(np.nanmean(figures)) if figures else math.nan
+
+
+def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder) -> None:
+    """Replaces the speech encoder; of the transformer, what depends on its features is new and the rest stays."""
+    old = pipeline.transformer
+    shape = {"speech_layers": encoder.layers, "speech_dim": encoder.feature_dim}
+    new = AsymTalkerTransformer3DModel.from_config({**old.config, **shape})
+    fitting = new.state_dict()
+    kept = {name: value for name, value in old.state_dict().items() if value.shape == fitting[name].shape}
+    new.load_state_dict(kept, strict=False)
+    pipeline.register_modules(speech_encoder=encoder, transformer=new)
+
+
+def main(argv: list[str] | None = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    settings = parse_settings(SpeechSettings, __doc__, argv)
+    pipeline = open_pipeline(settings.init, settings.size)
+    clips, held_out = explained(split_clips, settings)
+    folder = store_folder(settings.dataset, settings.split, settings.size, settings.store)
+    try:
+        talks, others = measure_lips(clips, folder), measure_lips(held_out, folder)
+    except MetricUnavailableError as error:
+        raise SystemExit(str(error)) from error
+    torch.manual_seed(settings.seed)
+    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS), settings.lookahead_frames)
+    explained(train, encoder, talks, settings)
+    for name, part in (("training", talks), ("held-out", others)):
+        logger.info("%s clips: lip openings correlate with %.3f", name, correlation(encoder, part))
+    give_encoder(pipeline, encoder)
+    pipeline.save_pretrained(settings.output)
+
+
+def _as_complex(points: np.ndarray) -> np.ndarray:
+    return points[..., 0] + 1j * points[..., 1]
+
+
+if __name__ == "__main__":
+    main()
