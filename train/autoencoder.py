@@ -116,8 +116,7 @@ def fit_prior(
         seen, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
         held_image = warp(seen.portrait, seen.start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
         displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
-        tokens = transformer.audio_proj(window.speech)
-        rests.append((window.latents - motion.guess(seen, displacement, tokens)).square().mean((0, 3, 4)))
+        rests.append((window.latents - motion.guess(seen, displacement, window.speech)).square().mean((0, 3, 4)))
         held.append((window.latents - motion.project(held_image)).square().mean())
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
     rest = torch.stack(rests).mean(0)  # c n

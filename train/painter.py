@@ -2,8 +2,8 @@
 
     accelerate launch train/painter.py --config train/configs/tiny/painter.yaml
 
-It is trained apart from the transformer, over the true displacements of single frames: a small network that sees many
-more of them so.
+It is trained apart from the transformer, over displacements of single frames as they are measured in real clips: a small
+network that sees many more of them so.
 """
 
 import sys
@@ -19,11 +19,14 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import speech_windows
-from asymtalker.models.motion import measure_displacement, warp
+from asymtalker.models.motion import measure_displacement
 from train.config import parse_settings
 from train.data import WindowStageSettings, open_windows, to_unit
 from train.loop import Run, explained, open_pipeline, start, update
 from train.losses import painting_loss
+
+BLUR = 5
+"""Cells over which a displacement is averaged that is to show nothing of the lips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +48,25 @@ class PainterSettings(WindowStageSettings):
 def paint_batch(
     pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: PainterSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Paints frames of a batch of `train.data.WindowDataset`: (painted, real, weights), (B·F, 3 or 1, H, W)."""
-    layout, motion = pipeline.layout, pipeline.transformer.motion
+    """Paints frames of a batch of `train.data.WindowDataset`: (painted, real, weights), (B·F, 3 or 1, H, W).
+
+    The displacements have more or less of what moves within a face taken out of them, as those that a network predicts
+    have it: the painter has to make up for it.
+    """
+    layout, painter = pipeline.layout, pipeline.transformer.motion.painter
     with torch.no_grad():
         portrait = to_unit(batch["portrait"])
         chosen = torch.randperm(layout.new_frames)[: settings.frames]
         real = to_unit(batch["window"])[:, :, layout.continuity_frames :][:, :, chosen]
         displacement = measure_displacement(portrait, real).transpose(1, 2).flatten(0, 1)
-        displacement = F.interpolate(displacement, size=portrait.shape[-2:], mode="bilinear")
-        moved = warp(portrait.repeat_interleave(settings.frames, 0), displacement, "bicubic")
+        coarse = F.avg_pool2d(displacement, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
+        share = torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
+        field = F.interpolate(torch.lerp(coarse, displacement, share), size=portrait.shape[-2:], mode="bilinear")
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
-        tokens = pipeline.transformer.audio_proj(speech)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
-    voice = motion.painter.listen(tokens)[:, -layout.new_frames :][:, chosen].flatten(0, 1)
-    return motion.painter(moved, voice), real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
+    voice = painter.listen(speech[:, -layout.new_frames :][:, chosen]).flatten(0, 1)
+    painted = painter(portrait.repeat_interleave(settings.frames, 0), field, voice)
+    return painted, real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
 
 
 def main(argv: list[str] | None = None) -> None:

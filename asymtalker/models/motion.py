@@ -15,6 +15,8 @@ from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, u
 
 CELL = 4
 """Displacements are predicted for cells of this many pixels, and interpolated between them."""
+FINE_CELL = 2
+"""Lips are parted for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
 ITERATIONS = 4
 STRUCTURE_WINDOW = 5
@@ -92,44 +94,48 @@ def measure_displacement(portrait: Tensor, frames: Tensor) -> Tensor:
 
 
 class Painter(nn.Module):
-    """Paints what displacement cannot show, above all the inside of an opening mouth, as the voice has it.
+    """Moves and paints what displacement cannot show, above all an opening mouth, as the voice has it.
 
     A portrait with closed lips has nothing between them to be displaced. A few convolutions find the lips in the
-    displaced portrait wherever they are, so that what is learnt from one face holds for the next.
+    displaced portrait wherever they are, so that what is learnt from one face holds for the next. They part them where
+    their outlines are, more finely than a network of a few tokens could say it, and paint what comes to light.
 
     Args:
-        voice_dim: width of a latent frame's audio tokens, all together.
-        frames: frames per latent frame.
+        speech_dim: numbers in the speech features around a frame.
         hidden_dim: channels of the convolutions.
         features: what a frame keeps of the voice.
     """
 
-    def __init__(self, voice_dim: int, frames: int, hidden_dim: int = 48, features: int = 16) -> None:
+    def __init__(self, speech_dim: int, hidden_dim: int = 64, features: int = 32) -> None:
         super().__init__()
-        self.frames, colours = frames, 3 * CELL**2
-        self.voice = nn.Linear(voice_dim, frames * features)
-        self.scale = nn.Linear(features, hidden_dim)
+        colours = 3 * CELL**2
+        self.voice = nn.Linear(speech_dim, features)
         self.find = nn.Conv2d(colours + 2 + features, hidden_dim, 3, padding=1)
-        self.open = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1)
+        self.open = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1) for _ in range(2))
+        self.scale = nn.ModuleList(nn.Linear(features, hidden_dim) for _ in range(2))
+        self.part = nn.Conv2d(hidden_dim, 2 * (CELL // FINE_CELL) ** 2, 3, padding=1)
         self.colour = nn.Conv2d(hidden_dim, colours, 3, padding=1)
-        nn.init.zeros_(self.colour.weight)
-        nn.init.zeros_(self.colour.bias)
+        for layer in (self.part, self.colour):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
-    def listen(self, tokens: Tensor) -> Tensor:
-        """Audio tokens of latent frames (B, N, tokens, dim) to features of their frames (B, r·N, features)."""
-        heard = self.voice(tokens.flatten(2)).unflatten(2, (self.frames, -1)).flatten(1, 2)
-        return _smooth(heard, dim=1)
+    def listen(self, speech: Tensor) -> Tensor:
+        """Speech features around frames (B, F, 5, layers, dim) to what is kept of them (B, F, features)."""
+        return self.voice(speech.flatten(2).to(self.voice.weight.dtype))
 
-    def forward(self, images: Tensor, voice: Tensor) -> Tensor:
-        """Paints images (B, 3, H, W) in [-1, 1] with the voice of each, (B, features)."""
+    def forward(self, portraits: Tensor, displacement: Tensor, voice: Tensor) -> Tensor:
+        """Paints portraits (B, 3, H, W) in [-1, 1], displaced by (B, 2, H, W) pixels, with the voice (B, features)."""
         dtype = self.find.weight.dtype
-        cells = F.pixel_unshuffle(images.to(dtype), CELL)
-        y, x = (torch.linspace(-1, 1, size, device=images.device, dtype=dtype) for size in cells.shape[-2:])
-        places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(images), -1, -1, -1)
+        cells = F.pixel_unshuffle(warp(portraits, displacement).to(dtype), CELL)
+        y, x = (torch.linspace(-1, 1, size, device=portraits.device, dtype=dtype) for size in cells.shape[-2:])
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(portraits), -1, -1, -1)
         heard = voice.to(dtype)[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
         hidden = F.silu(self.find(torch.cat([cells, places, heard], dim=1)))
-        hidden = F.silu(self.open(hidden) * (1 + self.scale(voice)[:, :, None, None]))
-        return images + F.pixel_shuffle(self.colour(hidden), CELL).to(images.dtype)
+        for convolution, scale in zip(self.open, self.scale, strict=True):
+            hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice.to(dtype))[:, :, None, None]))
+        parted = F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(displacement.dtype)
+        shown = warp(portraits, displacement + _resize(parted, portraits.shape[-2:]), "bicubic")
+        return shown + F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
 
 
 class Observation(NamedTuple):
@@ -170,6 +176,7 @@ class MotionPrior(nn.Module):
         channels: channels of a latent.
         temporal_ratio, spatial_ratio: of the autoencoder.
         audio_tokens: audio tokens per latent frame.
+        speech_dim: numbers in the speech features around a frame.
     """
 
     def __init__(
@@ -181,6 +188,7 @@ class MotionPrior(nn.Module):
         temporal_ratio: int,
         spatial_ratio: int,
         audio_tokens: int,
+        speech_dim: int,
     ) -> None:
         super().__init__()
         self.continuity_latents = continuity_latents
@@ -196,7 +204,7 @@ class MotionPrior(nn.Module):
         self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
         self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
         self.voice = nn.Linear(audio_tokens * dim, dim)
-        self.painter = Painter(audio_tokens * dim, temporal_ratio)
+        self.painter = Painter(speech_dim)
         for layer in (self.displacement_out, self.voice):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -270,20 +278,22 @@ class MotionPrior(nn.Module):
         change = _smooth(_from_still(change), dim=2)[:, :, 1:]
         return seen.start_of_cells.unsqueeze(2) + CELL * _ease(change)
 
-    def guess(self, seen: Observation, displacement: Tensor, tokens: Tensor) -> Tensor:
+    def guess(self, seen: Observation, displacement: Tensor, speech: Tensor) -> Tensor:
         """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
 
         Args:
-            seen: see `observe`; `d₀` lends its finer detail to the displacement.
+            seen: see `observe`; `d₀` lends its finer detail to the first frames' displacement.
             displacement: (B, 2, r·N, H/4, W/4).
-            tokens: audio tokens of the window, (B, T, tokens, dim).
+            speech: features of the window, (B, 1 + r·m, 5, layers, dim).
         """
-        change = _from_still(displacement - seen.start_of_cells.unsqueeze(2))
-        count, size = change.shape[2], seen.portrait.shape[-2:]
-        field = _unfold(_resize(_fold(change), size), count) + seen.start.unsqueeze(2)
-        voice = self.painter.listen(tokens[:, self.continuity_latents - 1 :])[:, self.frames - 1 :].flatten(0, 1)
-        moved = warp(_repeat(seen.portrait, count), _fold(field), "bicubic")
-        frames = _unfold(self.painter(moved, voice), count)
+        size, coarse = seen.portrait.shape[-2:], seen.start_of_cells
+        fine = (seen.start - _resize(coarse, size)).unsqueeze(2)
+        displacement = torch.cat([coarse.unsqueeze(2), displacement], dim=2)  # that of κ's last frame before them
+        count = displacement.shape[2]
+        kept = F.pad(_decay(FACE_EASE, count - 1, fine), (0, 0, 0, 0, 1, 0), value=1.0)
+        field = _unfold(_resize(_fold(displacement), size), count) + kept * fine
+        voice = self.painter.listen(speech[:, self.frames * (self.continuity_latents - 1) :]).flatten(0, 1)
+        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), voice), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 

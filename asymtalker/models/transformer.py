@@ -165,7 +165,9 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.motion = None
         if motion_prior is not None:
-            self.motion = MotionPrior(dim, *motion_prior, out_channels, temporal_ratio, spatial_ratio, audio_tokens)
+            heard = SPEECH_WINDOW * speech_layers * speech_dim
+            sizes = out_channels, temporal_ratio, spatial_ratio, audio_tokens, heard
+            self.motion = MotionPrior(dim, *motion_prior, *sizes)
         self.condition_embedder = TimeEmbedding(dim, freq_dim)
         self.audio_proj = AudioProjection(
             speech_layers * speech_dim, dim, temporal_ratio, audio_tokens, audio_hidden_dim
@@ -229,7 +231,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
             answer = self.motion.displace(hidden_states, seen, grid)
-            guess = self.motion.guess(seen, answer if displacement is None else displacement, tokens)
+            guess = self.motion.guess(seen, answer if displacement is None else displacement, encoder_hidden_states)
             sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
         output = AsymTalkerTransformerOutput(sample, answer)
         return output if return_dict else (sample, answer)
