@@ -2,7 +2,7 @@
 
     accelerate launch train/painter.py --config train/configs/tiny/painter.yaml
 
-It is trained apart from the transformer, over displacements of single frames as they are measured in real clips: a small
+It is trained apart from the transformer, over displacements of single frames that were measured in real clips: a small
 network that sees many more of them so.
 """
 

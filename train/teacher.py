@@ -37,6 +37,7 @@ class TeacherSettings(WindowStageSettings):
     displacement_weight: of the displacement loss, where the network has a motion prior.
     mouth_weight: how much more the mouth counts in the loss.
     pure_noise: probability of σ = 1.
+    freeze_painter: leave the motion prior's painter as `train/painter.py` has made it.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
     cache: folder to keep encoded windows in, for autoencoders that take longer than the network; None for none.
     cached_batches: batches of a process that are kept there, and gone through again and again.
@@ -50,6 +51,7 @@ class TeacherSettings(WindowStageSettings):
     displacement_weight: float = 0.5
     mouth_weight: float = 5.0
     pure_noise: float = 0.2
+    freeze_painter: bool = False
     reference_mode: ReferenceMode = "temporal"
     cache: str | None = None
     cached_batches: int = 10_000
@@ -128,8 +130,10 @@ def main(argv: list[str] | None = None) -> None:
         model.to(accelerator.device)
     transformer = prepare_transformer(pipeline.transformer, settings, accelerator.device).train()
 
+    if settings.freeze_painter and transformer.motion is not None:
+        transformer.motion.painter.requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        transformer.parameters(),
+        [parameter for parameter in transformer.parameters() if parameter.requires_grad],
         lr=settings.learning_rate,
         betas=(0.9, settings.beta2),
         weight_decay=settings.weight_decay,
