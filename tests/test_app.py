@@ -119,7 +119,7 @@ def test_compare(client, inputs):
     assert all(probe_video(path_of(video)).frames == 33 for video in (left, right, film))
     assert [side["title"] for side in figures["sides"]] == ["A · reference mode temporal", "B · reference mode static"]
     assert figures["seed"] == 4
-    assert all(len(side["sharpness"]) == 2 for side in figures["sides"])
+    assert all(len(side["sharpness"]) == len(side["identity"]) == 2 for side in figures["sides"])
 
 
 def path_of(video):

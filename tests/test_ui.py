@@ -46,7 +46,7 @@ def test_the_crop_follows_its_adjustment(portrait_file):
     assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80
     assert preview_crop(portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
     assert "No face was found" in preview_crop(portrait, True, 1, 0, 0)["text"]
-    assert preview_crop(None, True, 1, 0, 0) is None
+    assert "image" not in preview_crop(None, True, 1, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from asymtalker.ui.inputs import (
     shown_errors,
 )
 
-REFERENCES = [("temporal (TRE)", "temporal"), ("static", "static")]
+REFERENCES = [("TRE", "temporal"), ("static", "static")]
 Outputs = Iterator[tuple[Any, Any, Any, Any]]
 
 PLAYER = """
@@ -238,8 +238,9 @@ def _side(result: GenerateResult, title: str) -> dict[str, Any]:
     if result.drift is None:
         return side
     curves = {
+        "identity": result.identity,
         "color_distance": result.drift.lab_distance,
         "sharpness": result.drift.sharpness_to_reference,
         "motion": result.drift.motion,
     }
-    return side | drift_figures(result.drift) | {name: np.round(curve, 3).tolist() for name, curve in curves.items()}
+    return side | drift_figures(result) | {name: np.round(curve, 3).tolist() for name, curve in curves.items()}

@@ -15,10 +15,9 @@ import gradio as gr
 import numpy as np
 import spaces
 
-from asymtalker.generation import MAX_SIZE, GenerateProgress, load_pipeline
+from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
-from asymtalker.metrics import DriftScore
 
 CONSENT = (
     "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
@@ -31,11 +30,12 @@ GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 CROP_TEMPLATE = """
-{{#if value}}<div class="full crop {{value.state}}">
-  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{/if}}
-  <p>{{value.text}}</p>
-</div>{{/if}}
+<div class="crop {{value.state}}">
+  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{else}}<i></i>{{/if}}
+  <p role="status">{{value.text}}</p>
+</div>
 """
+NO_CROP = {"text": "The part of the portrait that is animated appears here."}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PortraitInput:
 def build_portrait(height: int = 260) -> PortraitInput:
     """Lays out the portrait, the preview of its crop, and what adjusts it."""
     image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
-    preview = gr.HTML(html_template=CROP_TEMPLATE, js_on_load=None, elem_classes="when-full")
+    preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=None)
     with gr.Accordion("Adjust the crop", open=False):
         crop = gr.Checkbox(label="Find the face and crop around it", value=True)
         with gr.Row():
@@ -111,10 +111,10 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
-def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str] | None:
+def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str]:
     """What of the portrait will be animated, or why it cannot be."""
     if not portrait:
-        return None
+        return NO_CROP
     try:
         found = read_crop(portrait, *adjustments)
     except (ValueError, OSError) as error:
@@ -168,12 +168,19 @@ def enable_cancel(start: gr.Button, cancel: gr.Button, runs: list[gr.events.Depe
     cancel.click(idle, outputs=[start, cancel], cancels=runs, **PRIVATE)
 
 
-def drift_figures(drift: DriftScore) -> dict[str, float]:
-    """How far the end of a video is from its beginning: colour in ΔE, sharpness and motion as ratios."""
-    return {
-        "color_drift": round(float(np.linalg.norm(drift.lab_shift)), 2),
-        "sharpness_ratio": round(drift.sharpness_ratio, 3),
-        "motion_ratio": round(drift.motion_ratio, 3),
+def drift_figures(result: GenerateResult) -> dict[str, float]:
+    """How far the end of a video is from its beginning: identity, of which 1 is another person; colour in ΔE;
+    sharpness and motion as ratios."""
+    figures = {
+        "identity_distance": round(float(result.identity[-1]), 3),
+        "identity_drift": round(float(result.identity[-1] - result.identity[0]), 3),
+    }
+    if result.drift is None:
+        return figures
+    return figures | {
+        "color_drift": round(float(np.linalg.norm(result.drift.lab_shift)), 2),
+        "sharpness_ratio": round(result.drift.sharpness_ratio, 3),
+        "motion_ratio": round(result.drift.motion_ratio, 3),
     }
 
 
