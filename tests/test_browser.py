@@ -165,6 +165,24 @@ def test_live_follows_the_microphone(page, pipeline, app_folder):
     expect(tab.get_by_role("status").last).to_contain_text("Ended after")
 
 
+def test_live_goes_by_hls_where_media_source_does_not_play(page, pipeline, app_folder):
+    page.add_init_script(
+        "const real = MediaSource.isTypeSupported.bind(MediaSource);"
+        "MediaSource.isTypeSupported = type => !type.includes('avc1.64001f') && real(type);"  # the player asks for this
+    )
+    page.reload()
+    tab = open_live(page)
+    expect(page.locator("#live-player .screen")).to_be_hidden()
+    tab.get_by_role("button", name="Record", exact=True).click()
+    video = page.locator("#live-film video")
+    expect(video).to_be_visible(timeout=30_000)
+    wait_until(lambda: video.evaluate("video => video.currentTime") > 1, seconds=30)
+    assert video.evaluate("video => [video.videoWidth, video.error]") == [pipeline.frame_size[0], None]
+    expect(tab.locator(".state")).to_contain_text("some seconds later")
+    tab.get_by_role("button", name="Stop", exact=True).first.click()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
 def test_closing_the_page_ends_live(browser, app_url, app_folder):
     page = browser.new_page()
     page.goto(app_url)

@@ -26,7 +26,7 @@ def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
     alone = generate._seconds(checkpoint, None, minute, None, None)
     assert alone >= 60
     assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
-    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90)) == 90
+    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None) == 90
 
 
 def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 // Plays a stream whose pieces arrive as values: appends them to a MediaSource, keeps close to the newest, says the lag.
 const find = name => element.querySelector(name);
 const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaSource;
+const PLAYS = Source?.isTypeSupported('video/mp4; codecs="avc1.64001f, mp4a.40.2"');
 const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
 let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
@@ -33,11 +34,11 @@ function feed() {
 
 function take(value) {
   if (value.state) find('.state').textContent = value.state;
-  if (!value.pieces) return;
-  if (!Source) {
-    find('.state').textContent = 'This browser cannot play live video: try a current Chrome, Firefox or Safari.';
-    return;
+  if ('steps' in value) {
+    find('.steps').textContent = value.steps;
+    find('.skipped').textContent = value.skipped.toFixed(1);
   }
+  if (!value.pieces) return; // they are in the film
   if (value.run !== run) {
     run = value.run;
     begin(value.mime);
@@ -49,8 +50,6 @@ function take(value) {
     spoken.push([piece.start, performance.now() / 1000 - value.age - (value.start - piece.start)]);
   }
   if (value.ended) queue.push(null);
-  find('.steps').textContent = value.steps;
-  find('.skipped').textContent = value.skipped.toFixed(1);
   feed();
 }
 
@@ -76,5 +75,6 @@ function keepUp() {
   find('.lag').textContent = lag.toFixed(1);
 }
 
+find('.screen').hidden = !PLAYS; // the server then makes a film instead, which plays a few seconds later
 watch('value', () => { if (props.value) take(props.value); });
 setInterval(keepUp, 100);

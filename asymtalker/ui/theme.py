@@ -101,6 +101,8 @@ CSS = """
   overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); }
 .live .screen > * { grid-area: 1 / 1; }
+.live .screen[hidden], #live-film { display: none; }
+.column:has(.live .screen[hidden]) > #live-film { display: block; }
 .live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
 .live video[src] { opacity: 1; }
 .live video[src] + .empty { display: none; }
