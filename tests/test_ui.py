@@ -1,6 +1,7 @@
 """What the page's tabs hold in common, apart from a browser."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
     assert "your turn" in tab.wait()["state"]
 
 
-def test_the_crop_follows_its_adjustment(portrait_file):
+def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(Path(portrait_file).parent))
     portrait = {"path": portrait_file}
     assert read_crop(portrait, False).box.side == 120
     assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80

@@ -34,6 +34,7 @@ from asymtalker.ui.inputs import (
     read_recording,
     report,
     shown_errors,
+    uploaded,
 )
 
 SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y")
@@ -50,8 +51,8 @@ FIGURES_TEMPLATE = """
   <div title="Last second to first"><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd></div>
   <div><dt>Seed</dt><dd>{{value.seed}}</dd></div>
 </dl>
-<p class="link">{{#if value.link}}<a href="{{value.link}}">Link to these settings</a> · give the same portrait and speech
-{{#if value.kept}}· made earlier{{/if}}{{/if}}</p>
+<p class="link">{{#if value.link}}<a href="{{value.link}}">Link to these settings</a> · give the same portrait and
+speech {{#if value.kept}}· made earlier{{/if}}{{/if}}</p>
 """
 NO_FIGURES = dict.fromkeys(("frames_per_second", "work_per_second", "identity_drift", "color_drift", "seed"), "–")
 
@@ -113,7 +114,7 @@ class GenerateTab:
     ) -> Iterator[tuple[Any, Any]]:
         """`generate`, which is done once: the next visitor who asks for the same sees the video at once."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
-            given = [Path(upload["path"]).read_bytes() for upload in (portrait, speech) if upload]
+            given = [uploaded(upload).read_bytes() for upload in (portrait, speech) if upload]
             if kept := self._kept.get([*given, settings]):
                 video = Path(folder) / "asymtalker.mp4"
                 video.write_bytes(kept["video"])

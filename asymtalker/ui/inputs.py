@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import spaces
+from gradio.utils import get_upload_folder
 
 from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
@@ -83,9 +84,9 @@ def read_crop(
         ValueError: there is no portrait, or it cannot be used.
         OSError: the file cannot be read.
     """
-    if not portrait:
+    if not portrait or not portrait.get("path"):
         raise ValueError("There is no portrait yet: upload a photograph or take one.")
-    return crop_portrait(read_portrait(portrait["path"]), crop, zoom, (shift_x, shift_y))
+    return crop_portrait(read_portrait(uploaded(portrait)), crop, zoom, (shift_x, shift_y))
 
 
 def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: float) -> np.ndarray:
@@ -95,9 +96,21 @@ def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: f
         ValueError: there is no recording, or it cannot be used, or it is longer than `max_seconds`.
         OSError: the file cannot be read.
     """
-    if not speech:
+    if not speech or not speech.get("path"):
         raise ValueError("There is no speech yet: upload a recording or record one.")
-    return read_speech(speech["path"], load_pipeline(checkpoint).sampling_rate, max_seconds)
+    return read_speech(uploaded(speech), load_pipeline(checkpoint).sampling_rate, max_seconds)
+
+
+def uploaded(upload: Upload) -> Path:
+    """The file of an upload. Gradio looks only at those that call themselves files, and lets other paths pass.
+
+    Raises:
+        ValueError: it is some other file of this machine.
+    """
+    path = Path(upload["path"]).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ValueError(f"{path.name!r} was not uploaded here: upload it first (handle_file, with gradio_client).")
+    return path
 
 
 def largest_size(checkpoint: str | None) -> int:

@@ -60,8 +60,12 @@ THEME = gr.themes.Base(
     button_primary_text_color_dark="white",
 )
 
-NAME_EXAMPLES = """() => document.querySelectorAll('[id^="examples-"]').forEach(examples =>
-  examples.querySelectorAll('button').forEach((button, i) => { button.ariaLabel = `Example ${i + 1}`; }))"""
+NAME_EXAMPLES = """() => {
+  const name = () => document.querySelectorAll('[id^="examples-"]').forEach(examples =>
+    examples.querySelectorAll('button').forEach((button, i) => { button.ariaLabel ??= `Example ${i + 1}`; }));
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true}); // they appear one by one
+  name();
+}"""
 """Gradio leaves the examples' buttons, which hold pictures, without a name."""
 
 CSS = """
@@ -74,7 +78,7 @@ CSS = """
 .masthead p { color: var(--body-text-color-subdued); font-size: 16px; margin: 6px 0 4px; max-width: 62ch; }
 
 .block > label[data-testid="block-label"], .block-label { border: 0 !important; }
-.speech .upload-container .wrap { min-height: 130px; padding: 0; }
+.speech .upload-container .wrap { min-height: 179px; padding: 0; }  /* as high as a waveform: nothing jumps */
 
 .crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 96px; }
 .crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
@@ -83,8 +87,8 @@ CSS = """
 .crop.trouble p { color: var(--error-text-color); }
 
 .figures { display: flex; flex-wrap: wrap; gap: 10px; margin: 0; }
-.figures div { flex: 1 1 28%; min-width: 124px; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
-  border-radius: var(--radius-lg); padding: 10px 12px; }
+.figures div { flex: 1 1 28%; min-width: 124px; padding: 10px 12px; border-radius: var(--radius-lg);
+  background: var(--block-background-fill); border: 1px solid var(--block-border-color); }
 .figures dt { font-size: 12px; white-space: nowrap; color: var(--body-text-color-subdued); }
 .figures dd { margin: 2px 0 0; font-size: 17px; font-weight: 700; font-variant-numeric: tabular-nums;
   letter-spacing: -0.01em; white-space: nowrap; }
@@ -152,6 +156,7 @@ CSS = """
 
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
+  .speech .upload-container .wrap { min-height: 207px; }
   .column:has(#live-player) { order: -1; }  /* what one looks at while speaking */
   [id^="examples-"] > .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
   [id^="examples-"] .gallery-item * { width: 100%; height: auto; }
