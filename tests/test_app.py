@@ -41,6 +41,13 @@ def test_makes_a_video(client, inputs):
     assert figures["frames_per_second"] > 0
 
 
+def test_a_size_as_the_api_names_it(client, inputs):
+    parameters = client.view_api(return_format="dict")["named_endpoints"]["/generate"]["parameters"]
+    smallest, *_ = next(given["type"]["enum"] for given in parameters if given["parameter_name"] == "size")
+    video, _ = client.predict(**inputs, size=smallest, api_name="/generate")
+    assert probe_video(path_of(video)).width == int(smallest)
+
+
 def test_draws_a_seed(client, inputs):
     _, figures = client.predict(**inputs, api_name="/generate")
     assert 0 <= figures["seed"] < 2**32

@@ -86,6 +86,7 @@ class GenerateTab:
     ) -> Iterator[tuple[Any, Any]]:
         """Make a video of the person in the portrait who speaks the speech."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
+            size = int(size) if isinstance(size, str) and size.isdecimal() else size  # Gradio tells clients '128'
             options = GenerateOptions(
                 seed=None if seed == RANDOM_SEED else seed,
                 steps=steps,

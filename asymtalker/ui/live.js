@@ -3,6 +3,7 @@ const find = name => element.querySelector(name);
 const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaSource;
 const PLAYS = Source?.isTypeSupported('video/mp4; codecs="avc1.64001f, mp4a.40.2"');
 const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
+const LATE = 4; // seconds of lag that are spoken of
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
 let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
 
@@ -22,7 +23,7 @@ function begin(mime) {
 
 function askToPlay() { // some browsers play sound only after a click on the video itself
   video.controls = true;
-  find('.state').textContent = 'Press play in the picture.';
+  say('Press play in the picture.');
 }
 
 function feed() {
@@ -32,8 +33,12 @@ function feed() {
   else if (piece) buffer.appendBuffer(piece);
 }
 
+function say(text) {
+  if (find('.state').textContent !== text) find('.state').textContent = text; // or screen readers repeat it
+}
+
 function take(value) {
-  if (value.state) find('.state').textContent = value.state;
+  if (value.state) say(value.state);
   if ('steps' in value) {
     find('.steps').textContent = value.steps;
     find('.skipped').textContent = value.skipped.toFixed(1);
@@ -73,6 +78,7 @@ function keepUp() {
   const lag = performance.now() / 1000 - moment - (time - from);
   if (video.ended) return;
   find('.lag').textContent = lag.toFixed(1);
+  if (lag > LATE) say('It comes late: this device, the network or the server is busy.');
 }
 
 find('.screen').hidden = !PLAYS; // the server then makes a film instead, which plays a few seconds later

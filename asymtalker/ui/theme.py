@@ -105,6 +105,7 @@ CSS = """
   overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); }
 .live .screen > * { grid-area: 1 / 1; }
+.live .figures div { flex: 1 1 auto; min-width: 0; }
 .live .screen[hidden], #live-film { display: none; }
 .column:has(.live .screen[hidden]) > #live-film { display: block; }
 .live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
