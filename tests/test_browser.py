@@ -182,7 +182,7 @@ def test_live_follows_the_microphone(page, pipeline, app_folder):
     state = live_state(page)
     assert (state["width"], state["error"]) == (pipeline.frame_size[0], None)
     wait_until(lambda: live_state(page)["time"] - begun > 2, seconds=30)
-    assert min(lags) > 0.5 and max(lags) < 6  # a machine may be busy; what must not be is that it grows and grows
+    assert min(lags) > 0.5 and max(lags) < 10  # a machine may be busy; what must not be is that it grows and grows
     assert list(app_folder.glob("asymtalker-live-*"))
     tab.get_by_role("button", name="Stop", exact=True).first.click()
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)

@@ -6,6 +6,7 @@ const HEAD_START = 300; // milliseconds; the first piece is shorter than the tim
 const LATE = 4; // seconds of lag that are spoken of
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
 let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
+let said = '', lag = 0, playing = false;
 
 function begin(mime) {
   next = 0; queue = []; spoken = []; slack = []; buffer = null; stalled = 0; cushion = LEAST;
@@ -23,7 +24,8 @@ function begin(mime) {
 
 function askToPlay() { // some browsers play sound only after a click on the video itself
   video.controls = true;
-  say('Press play in the picture.');
+  said = 'Press play in the picture.';
+  say();
 }
 
 function feed() {
@@ -33,12 +35,16 @@ function feed() {
   else if (piece) buffer.appendBuffer(piece);
 }
 
-function say(text) {
+function say() {
+  const text = lag > LATE ? 'It comes late: this device, the network or the server is busy.' : said;
   if (find('.state').textContent !== text) find('.state').textContent = text; // or screen readers repeat it
 }
 
 function take(value) {
-  if (value.state) say(value.state);
+  said = value.state ?? said;
+  playing = 'steps' in value && !value.ended;
+  if (!playing) lag = 0;
+  say();
   if ('steps' in value) {
     find('.steps').textContent = value.steps;
     find('.skipped').textContent = value.skipped.toFixed(1);
@@ -75,10 +81,10 @@ function keepUp() {
   }
   video.playbackRate = 1 + Math.min(Math.max(spare - cushion, 0) / 2, 0.25);
   const [from, moment] = spoken.findLast(([from]) => from <= time) ?? spoken[0];
-  const lag = performance.now() / 1000 - moment - (time - from);
-  if (video.ended) return;
+  if (!playing) return;
+  lag = performance.now() / 1000 - moment - (time - from);
   find('.lag').textContent = lag.toFixed(1);
-  if (lag > LATE) say('It comes late: this device, the network or the server is busy.');
+  say();
 }
 
 find('.screen').hidden = !PLAYS; // the server then makes a film instead, which plays a few seconds later
