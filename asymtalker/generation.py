@@ -22,7 +22,7 @@ from asymtalker.conditioning import ReferenceMode
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
-from asymtalker.metrics import Drift, DriftScore
+from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
 from asymtalker.pipeline import MAX_STEPS, StepsChoice
 
 PRESETS = Path(__file__).parent / "presets"
@@ -119,6 +119,8 @@ class GenerateResult:
         first_frame: seconds until the first frames were there.
         note: what the user should know about the portrait, or "".
         drift: how the video changes with time, second by second; None for a single frame.
+        identity: how far the face is from the portrait, second by second (n,): 0 is the portrait, 1 about as far as
+            another person.
     """
 
     path: Path
@@ -129,6 +131,7 @@ class GenerateResult:
     first_frame: float
     note: str
     drift: DriftScore | None
+    identity: np.ndarray
 
     @property
     def frames_per_second(self) -> float:
@@ -186,7 +189,9 @@ def stream_video(
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
     size = (options.size, options.size) if options.size else pipeline.frame_size
-    drift = Drift(np.asarray(crop.image.resize(size)), DRIFT_INTERVAL, pipeline.fps)
+    portrait = np.asarray(crop.image.resize(size))
+    drift = Drift(portrait, DRIFT_INTERVAL, pipeline.fps)
+    identity = IdentityDrift(portrait, DRIFT_INTERVAL, pipeline.fps)
     with (
         VideoWriter(output, size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
         closing(stream_frames(pipeline, crop, samples, seed, options)) as blocks,
@@ -194,6 +199,7 @@ def stream_video(
         for block in blocks:
             writer.write(block)
             drift.update(block)
+            identity.update(block)
             writer.write_speech(samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame])
             frames += len(block)
             elapsed = time.monotonic() - started
@@ -201,7 +207,17 @@ def stream_video(
             yield GenerateProgress(frames, total, elapsed)
     elapsed = time.monotonic() - started
     score = drift.compute() if frames > 1 else None
-    yield GenerateResult(Path(output), seed, frames, frames / pipeline.fps, elapsed, first_frame, crop.note, score)
+    yield GenerateResult(
+        path=Path(output),
+        seed=seed,
+        frames=frames,
+        seconds=frames / pipeline.fps,
+        elapsed=elapsed,
+        first_frame=first_frame,
+        note=crop.note,
+        drift=score,
+        identity=identity.compute() / STRANGERS,
+    )
 
 
 def stream_frames(

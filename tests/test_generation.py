@@ -49,6 +49,7 @@ def test_figures_of_a_run(generate):
     assert result.seconds == pytest.approx(33 / 25)
     assert 0 < result.first_frame <= result.elapsed
     assert result.frames_per_second == pytest.approx(33 / result.elapsed)
+    assert result.identity.shape == (2,)  # a second, and the rest
 
 
 def test_progress_reaches_the_total(generate):
