@@ -146,6 +146,9 @@ def measure(
         dtype: of weights and activations.
         size: (width, height) in pixels; None: the checkpoint's own.
         steps: None: the checkpoint's own.
+
+    Raises:
+        ValueError: the size or the steps are out of range.
     """
     pipeline.to("meta")  # a model of transformers makes some of its parameters on the CPU whatever it is told
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
@@ -165,6 +168,7 @@ def measure(
 def _make_chunk(pipeline: AsymTalkerPipeline, size: tuple[int, int], steps: int) -> None:
     """Makes one chunk of nothing; all chunks are alike."""
     portrait, settings = torch.zeros(1, 3, size[1], size[0]), pipeline.config
+    pipeline.check_inputs(steps, settings.guidance_scale, settings.color_match, size)
     state = pipeline.prepare_stream(portrait, size, steps, settings.guidance_scale, None, settings.color_match)
     state.speech.append(torch.zeros(2 * pipeline.layout.window_frames * SAMPLES_PER_FRAME))
     pipeline.next_chunk(state)

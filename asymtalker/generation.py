@@ -43,7 +43,8 @@ from asymtalker.stages import WRITE, stage
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_CHECKPOINT = "tiny"
-CHECKPOINT_FILES = ["model_index.json", "*/*.json", "*/*.safetensors"]
+CONFIGURATION_FILES = ["model_index.json", "*/*.json"]
+CHECKPOINT_FILES = [*CONFIGURATION_FILES, "*/*.safetensors"]
 """What of a repository on the Hub is downloaded."""
 SEEDS = 2**32
 MAX_SIZE = 1024
@@ -299,9 +300,19 @@ def load_pipeline(checkpoint: str | None = None, runtime: Runtime | None = None)
         ValueError: there is no such checkpoint, or it cannot run so here.
         OSError: the Hub cannot be reached.
     """
-    source = _find_checkpoint(checkpoint or os.environ.get("ASYMTALKER_CHECKPOINT") or DEFAULT_CHECKPOINT)
+    source = _find_checkpoint(checkpoint)
     with _loading:  # two visitors who come at once wait for one load
         return _load(source, runtime or Runtime.from_environment())
+
+
+def outline_checkpoint(checkpoint: str | None = None) -> AsymTalkerPipeline:
+    """What `load_pipeline` would load, on the meta device: its configuration without its weights.
+
+    Raises:
+        ValueError: there is no such checkpoint.
+        OSError: the Hub cannot be reached.
+    """
+    return outline(fetch(_find_checkpoint(checkpoint), CONFIGURATION_FILES))
 
 
 @lru_cache(maxsize=2)
@@ -323,8 +334,14 @@ def _load(source: str, runtime: Runtime) -> AsymTalkerPipeline:
     return pipeline
 
 
-def _find_checkpoint(name: str) -> str:
+def checkpoint_name(checkpoint: str | None = None) -> str:
+    """The checkpoint that is meant; None is `ASYMTALKER_CHECKPOINT` from the environment, or the embedded one."""
+    return checkpoint or os.environ.get("ASYMTALKER_CHECKPOINT") or DEFAULT_CHECKPOINT
+
+
+def _find_checkpoint(name: str | None) -> str:
     """The folder or Hub id that `name` stands for."""
+    name = checkpoint_name(name)
     for folder in (PRESETS / name, Path(name)):
         if (folder / "model_index.json").is_file():
             return str(folder)

@@ -9,4 +9,13 @@ from asymtalker.convert.flashhead import FLASHHEAD, convert_flashhead, outline_f
 from asymtalker.convert.parts import SPEECH_ENCODER, VARIANTS
 from asymtalker.convert.wan import LTX_VIDEO, WAN, convert_wan
 
-__all__ = ["FLASHHEAD", "LTX_VIDEO", "SPEECH_ENCODER", "VARIANTS", "WAN", "convert_flashhead", "convert_wan", "outline_flashhead"]
+__all__ = [
+    "FLASHHEAD",
+    "LTX_VIDEO",
+    "SPEECH_ENCODER",
+    "VARIANTS",
+    "WAN",
+    "convert_flashhead",
+    "convert_wan",
+    "outline_flashhead",
+]
