@@ -105,7 +105,7 @@ def outline(checkpoint: str | Path) -> AsymTalkerPipeline:
         raise ValueError(f"{folder} is not the folder of a checkpoint: {error}") from error
     settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
     with torch.device("meta"):
-        return AsymTalkerPipeline(**parts, **settings)
+        return AsymTalkerPipeline(**parts, **settings).to("meta")
 
 
 def _outline_part(folder: Path, name: str, module: str, kind: str) -> ModelMixin | SchedulerMixin:
@@ -125,7 +125,8 @@ def like(pipeline: AsymTalkerPipeline) -> AsymTalkerPipeline:
             for name, part in pipeline.components.items()
         }
         settings = {name: value for name, value in pipeline.config.items() if name not in parts}
-        return AsymTalkerPipeline(**parts, **{k: v for k, v in settings.items() if not k.startswith("_")})
+        settings = {name: value for name, value in settings.items() if not name.startswith("_")}
+        return AsymTalkerPipeline(**parts, **settings).to("meta")
 
 
 def as_loaded(model: nn.Module, dtype: torch.dtype) -> None:
@@ -150,11 +151,10 @@ def measure(
     Raises:
         ValueError: the size or the steps are out of range.
     """
-    pipeline.to("meta")  # a model of transformers makes some of its parameters on the CPU whatever it is told
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     for part in networks.values():
         as_loaded(part, dtype)
-    meter = _Meter(networks.values())
+    meter = Meter(networks.values())
     with torch.no_grad(), observed(meter.stage), meter, _FusedAttention():
         _make_chunk(pipeline, size or pipeline.frame_size, steps or pipeline.config.num_inference_steps)
     plain, transformer = {name: _bytes(part) for name, part in networks.items()}, pipeline.transformer
@@ -190,7 +190,7 @@ def _streamed(transformer: nn.Module) -> int:
     return _bytes(transformer) - sum(blocks) + sum(blocks[:2])
 
 
-class _Meter(TorchDispatchMode):
+class Meter(TorchDispatchMode):
     """Counts operations, and the bytes of tensors that are alive beside the weights, stage by stage."""
 
     def __init__(self, networks: Iterable[nn.Module]) -> None:

@@ -118,7 +118,8 @@ def outline_flashhead(variant: Variant, size: int = 512) -> AsymTalkerPipeline:
             temporal_ratio=temporal_ratio(vae),
             sample_size=latent_size(vae, patch_size, size),
         )
-        return assemble(transformer, vae, encoder, variant, **_SETTINGS)
+        pipeline = assemble(transformer, vae, encoder, variant, **_SETTINGS)
+    return pipeline.to("meta")  # a model of transformers makes some of its parameters on the CPU whatever it is told
 
 
 def rename_weights(published: dict[str, Tensor]) -> dict[str, Tensor]:
