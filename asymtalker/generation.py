@@ -325,7 +325,10 @@ def _load(source: str, runtime: Runtime) -> AsymTalkerPipeline:
     try:
         pipeline = AsymTalkerPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(f"The checkpoint {source!r} could not be loaded: {error}") from error
+        raise ValueError(
+            f"The checkpoint {source!r} could not be loaded ({error}): if a file of it is damaged, make or download it "
+            "again."
+        ) from error
     pipeline.set_progress_bar_config(disable=True)  # progress is reported by the chunk
     with _explained_shortage(pipeline, GenerateOptions()):
         apply_runtime(pipeline, runtime, device)

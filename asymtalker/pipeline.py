@@ -3,6 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,6 +142,11 @@ class AsymTalkerPipeline(DiffusionPipeline):
         self.fps = FPS
         self.sampling_rate = SAMPLING_RATE
         self._vae_lock = threading.Lock()  # AutoencoderKLWan keeps its cache on the module while it is at work
+        self._turn: AbstractContextManager = nullcontext()
+
+    def take_turns(self) -> None:
+        """Has streams use the networks one after the other, chunk by chunk: for weights that come and go."""
+        self._turn = threading.Lock()
 
     def noise(self, seed: int) -> torch.Generator:
         """A source of noise where the networks run: with another's, each step would wait for its noise to come over."""
@@ -252,7 +258,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
-        with self._vae_lock, stage(REFERENCE):
+        with self._turn, self._vae_lock, stage(REFERENCE):
             reference = temporal_reference(self.vae, portrait, self.layout, reference_mode)
             held = still(portrait, self.config.first_continuity_frames or self.layout.continuity_frames)
             continuity = continuity_reference(self.vae, held, self.layout)
@@ -269,6 +275,10 @@ class AsymTalkerPipeline(DiffusionPipeline):
     @torch.no_grad()
     def next_chunk(self, state: StreamState) -> Tensor:
         """Generates the next chunk of a stream and moves its state on: new frames (1, 3, F, H, W) in [-1, 1]."""
+        with self._turn:
+            return self._make_chunk(state)
+
+    def _make_chunk(self, state: StreamState) -> Tensor:
         span = speech_span(self.speech_encoder, self.layout)
         segment = state.speech.cut(self.layout.window_start(state.chunk), self.layout, span)
         with stage(SPEECH):

@@ -134,6 +134,8 @@ def apply_runtime(pipeline: AsymTalkerPipeline, runtime: Runtime, device: torch.
         pipeline.enable_group_offload(device, num_blocks_per_group=1, use_stream=stream, exclude_modules=others)
     else:
         pipeline.to(device)
+    if runtime.offload != "none" or runtime.float8 == "storage":
+        pipeline.take_turns()  # else one stream would put weights away that another one is using
     if runtime.compile:
         _compile(pipeline)
     return pipeline

@@ -1,6 +1,7 @@
 """What is traded for speed or memory: the networks still compute the same."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -89,6 +90,15 @@ def test_float8_storage_takes_half_the_memory_and_changes_little():
     expected, actual = make_video(plain), make_video(small)
     assert linear.weight.dtype == torch.float8_e4m3fn  # again, after it was used
     assert 0 < np.abs(actual - expected).mean() < 2
+
+
+def test_visitors_may_come_at_once():
+    """Weights are cast for each use of a layer and back: two threads must not be inside it together."""
+    pipeline = apply_runtime(tiny_pipeline(), Runtime(float8="storage"), CPU)
+    expected = make_video(pipeline)
+    with ThreadPoolExecutor(4) as visitors:
+        for video in visitors.map(make_video, [pipeline] * 12):
+            np.testing.assert_array_equal(video, expected)
 
 
 def test_the_embedded_checkpoint_in_float8():
