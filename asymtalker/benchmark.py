@@ -318,9 +318,13 @@ def render(result: Benchmark) -> str:
     lines += ["", f"{'':{width}}{'median':>12}{'10 to 90 %':>22}"]
     for figure in result.figures:
         calls = "" if figure.calls == 1 else f" ×{figure.calls:g}"
-        spread = "" if figure.low == figure.high else f"{figure.low:.4g} to {figure.high:.4g}"
-        lines.append(f"{figure.name + calls:{width}}{figure.value:>12.4g}{spread:>22} {figure.unit}")
+        spread = "" if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
+        lines.append(f"{figure.name + calls:{width}}{_number(figure.value):>12}{spread:>22} {figure.unit}")
     return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def render_footprint(footprint: Footprint, name: str, tflops: float | None = None) -> str:

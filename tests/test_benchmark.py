@@ -73,7 +73,7 @@ def test_the_table_holds_all(result):
     for name, value in result.setting.items():
         assert any(line.startswith(name) and value in line for line in lines)
     for figure in result.figures:
-        assert any(line.startswith(figure.name) and f"{figure.value:.4g}" in line for line in lines)
+        assert any(line.startswith(figure.name) and f"{figure.value:.3g}" in line for line in lines)
 
 
 def test_median_and_spread():
