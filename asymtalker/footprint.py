@@ -84,8 +84,8 @@ class Footprint:
 
     def _resident(self, stage: str, runtime: Runtime) -> int:
         weights = self.weights[runtime.float8]
-        if runtime.offload == "model":  # a network stays until another one is needed
-            return weights[network] if (network := NETWORKS[stage]) else weights["vae"]
+        if runtime.offload == "model":  # a network leaves when its successor comes: the last, the autoencoder, stays
+            return weights["vae"] + (weights[network] if (network := NETWORKS[stage]) not in ("vae", None) else 0)
         if runtime.offload == "group":
             return sum(weights.values()) - weights["transformer"] + self.streamed[runtime.float8]
         return sum(weights.values())

@@ -39,8 +39,8 @@ class Runtime:
         float8: "storage" keeps the weights of the transformer's linear layers in half the memory and computes as
             before (diffusers' layerwise casting); "compute" multiplies in float8 as well (torchao, on GPUs from
             Ada or Hopper on). Both change the video slightly.
-        offload: "model" has only the network on the GPU that is at work; "group" has the transformer's blocks come to
-            the GPU one after the other, each while the one before it works.
+        offload: "model" has the autoencoder on the GPU, and beside it only the network that is at work; "group" has
+            the transformer's blocks come to the GPU one after the other, each while the one before it works.
 
     Raises:
         ValueError: there is no such choice, or the choices do not go together.

@@ -112,6 +112,9 @@ def test_thrift_takes_less(pro):
     )
     assert plain - stored8 == sum(pro.weights["none"].values()) - sum(pro.weights["storage"].values())
     assert max(model, group, stored8) < plain
+    weights = pro.weights["none"]
+    at_work = weights["transformer"] + weights["vae"] + pro.stages[STEP].activations
+    assert model == max(at_work, weights["vae"] + pro.stages[DECODE].activations)
     assert plain > sum(pro.weights["none"].values()) + pro.stages[DECODE].activations - 1
 
 

@@ -114,20 +114,31 @@ def test_offloading_reaches_every_network(kind):
     """With the CPU in the GPU's place: diffusers' hooks run for each network, however it is called."""
     expected, pipeline = make_video(tiny_pipeline(kind)), tiny_pipeline(kind)
     pipeline.enable_model_cpu_offload(device="cpu")
-    came = []
+    came, sent_away = [], {}
     for name in ("speech_encoder", "transformer", "vae"):
         hook = getattr(pipeline, name)._hf_hook
-        hook.pre_forward = lambda *args, _name=name, _come=hook.pre_forward, **kwargs: (
-            came.append(_name) or _come(*args, **kwargs)
-        )
+
+        def come(*args, _name=name, _come=hook.pre_forward, **kwargs):
+            came.append(_name)
+            return _come(*args, **kwargs)
+
+        hook.pre_forward = come
+        sent_away[name] = hook.prev_module_hook and hook.prev_module_hook.model
     np.testing.assert_array_equal(make_video(pipeline), expected)
-    chunk = ["speech_encoder", "transformer", "transformer", "vae", "vae"]  # two steps; frames, and κ
     assert came[:2] == ["vae"] * 2  # the reference, and the first κ
-    assert came[2:7] == chunk
+    assert came[2:7] == ["speech_encoder", "transformer", "transformer", "vae", "vae"]  # two steps; frames, and κ
+    # What is computed of its memory: the autoencoder is sent away by none.
+    assert sent_away == {
+        "speech_encoder": None,
+        "transformer": pipeline.speech_encoder,
+        "vae": pipeline.transformer,
+    }
 
 
-def test_blocks_come_one_by_one():
-    expected, pipeline = make_video(tiny_pipeline("wan")), tiny_pipeline("wan")
+@pytest.mark.parametrize("float8", ["none", "storage"])
+def test_blocks_come_one_by_one(float8):
+    plain, pipeline = (apply_runtime(tiny_pipeline("wan"), Runtime(float8=float8), CPU) for _ in range(2))
+    expected = make_video(plain)
     pipeline.enable_group_offload(CPU, num_blocks_per_group=1, exclude_modules=["vae", "speech_encoder"])
     assert pipeline._execution_device == CPU
     np.testing.assert_array_equal(make_video(pipeline), expected)
