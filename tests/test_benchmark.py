@@ -14,6 +14,7 @@ from asymtalker.benchmark import (
     BenchmarkOptions,
     StageTimer,
     _figure,
+    _number,
     benchmark,
     footprint_of,
     load_random,
@@ -73,7 +74,7 @@ def test_the_table_holds_all(result):
     for name, value in result.setting.items():
         assert any(line.startswith(name) and value in line for line in lines)
     for figure in result.figures:
-        assert any(line.startswith(figure.name) and f"{figure.value:.3g}" in line for line in lines)
+        assert any(line.startswith(figure.name) and _number(figure.value) in line for line in lines)
 
 
 def test_median_and_spread():
