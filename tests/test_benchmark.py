@@ -55,7 +55,6 @@ def test_every_stage_is_timed(result):
 def test_figures_agree_with_each_other(result):
     figures = named(result)
     chunk, frames = figures["chunk"], int(result.setting["window"].split()[0])
-    assert figures["speed"].high == pytest.approx(1000 * frames / chunk.low, rel=0.2)
     assert 1000 * frames / chunk.high <= figures["speed"].value <= 1000 * frames / chunk.low
     parts = sum(figures[name].low * figures[name].calls for name in (SPEECH, STEP, DECODE, COLOR, CONTINUITY, COPY))
     assert parts < chunk.high  # what a chunk consists of is no longer than a chunk
