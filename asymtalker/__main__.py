@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
 from asymtalker.evaluation.settings import METRICS, read_protocol
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
+from asymtalker.runtime import Float8, Offload, Runtime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit status: 0, or 2 where an input or an option cannot be used, or 130 where it was interrupted.
     """
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         options.run(options)
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -37,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_generate(commands)
     _add_evaluate(commands)
+    _add_benchmark(commands)
     _add_convert(commands)
     return parser
 
@@ -56,7 +59,26 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--no-crop", dest="crop", action="store_false", help="take the middle of the image as it is")
     command.add_argument("--no-label", dest="label", action="store_false", help="leave out the visible label")
+    _add_runtime(command)
     command.set_defaults(run=_generate)
+
+
+def _add_runtime(command: argparse.ArgumentParser) -> None:
+    """Options that trade something for speed or memory; what is left out is as the environment says."""
+    named = Runtime.from_environment()
+    command.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=named.compile, help="a slow start, then faster"
+    )
+    command.add_argument(
+        "--float8", choices=get_args(Float8), default=named.float8, help="of the transformer (default: %(default)s)"
+    )
+    command.add_argument(
+        "--offload", choices=get_args(Offload), default=named.offload, help="to the CPU (default: %(default)s)"
+    )
+
+
+def _read_runtime(arguments: argparse.Namespace) -> Runtime:
+    return Runtime(arguments.compile, arguments.float8, arguments.offload)
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -68,7 +90,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         color_match=arguments.color_match,
         label=arguments.label,
     )
-    pipeline = load_pipeline(options.checkpoint)
+    pipeline = load_pipeline(options.checkpoint, _read_runtime(arguments))
     with tqdm(unit="frame", desc="generate", dynamic_ncols=True) as bar:
 
         def advance(progress: GenerateProgress) -> None:
@@ -112,6 +134,36 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     settings = read_protocol(arguments.protocol, **options)
     if evaluate(settings, arguments.output):
         print(f"{arguments.output / 'results.md'}\n\n{(arguments.output / 'results.md').read_text()}")
+
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("benchmark", help="time the stages of a checkpoint, or compute what it takes")
+    command.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
+    command.add_argument("--random", choices=tuple(VARIANTS), help="this architecture, with random weights instead")
+    command.add_argument("--size", type=int, help="side of the frames in pixels (default: the checkpoint's own)")
+    command.add_argument("--steps", type=int, help="denoising steps a chunk (default: the checkpoint's own)")
+    command.add_argument("--chunks", type=int, default=10, help="that are timed (default: %(default)s)")
+    command.add_argument("--image", metavar="FILE", type=Path, help="portrait (default: a plain picture)")
+    command.add_argument("--json", metavar="FILE", type=Path, help="write all figures there as well")
+    command.add_argument("--estimate", action="store_true", help="compute memory and arithmetic from shapes instead")
+    command.add_argument("--tflops", type=float, metavar="N", help="with --estimate: a device's peak, TFLOP/s")
+    _add_runtime(command)
+    command.set_defaults(run=_benchmark)
+
+
+def _benchmark(arguments: argparse.Namespace) -> None:
+    from asymtalker import benchmark
+
+    names = ("checkpoint", "random", "size", "steps", "chunks", "image")
+    options = benchmark.BenchmarkOptions(**{name: getattr(arguments, name) for name in names})
+    if arguments.estimate:
+        footprint = benchmark.footprint_of(options)
+        print(benchmark.render_footprint(footprint, options.name, arguments.tflops))
+        return
+    result = benchmark.benchmark(options, _read_runtime(arguments))
+    print(benchmark.render(result))
+    if arguments.json:
+        result.write(arguments.json)
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:

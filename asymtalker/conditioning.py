@@ -43,7 +43,7 @@ def latent_statistics(vae: ModelMixin, like: Tensor) -> tuple[Tensor, Tensor]:
         for name, default in (("latents_mean", 0.0), ("latents_std", 1.0))
     )
     std = std / vae.config.get("scaling_factor", 1.0)
-    return tuple(value.to(like).reshape(-1, 1, 1, 1) for value in (mean, std))
+    return tuple(value.to(like, non_blocking=True).reshape(-1, 1, 1, 1) for value in (mean, std))
 
 
 def encode_frames(vae: ModelMixin, frames: Tensor) -> Tensor:

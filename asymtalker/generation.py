@@ -7,7 +7,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +17,35 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import video_frame_count
 from asymtalker.conditioning import ReferenceMode
+from asymtalker.convert.files import fetch
+from asymtalker.footprint import check_room, explain_shortage, is_shortage, outline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
-from asymtalker.metrics import Drift, DriftScore
+from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
 from asymtalker.pipeline import MAX_STEPS, StepsChoice
+from asymtalker.runtime import (
+    Runtime,
+    apply_runtime,
+    check_runtime,
+    lends_gpus,
+    pick_device,
+    pick_dtype,
+    wants_warm_up,
+    warm_up,
+)
+from asymtalker.stages import WRITE, stage
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_CHECKPOINT = "tiny"
+CONFIGURATION_FILES = ["model_index.json", "*/*.json"]
+CHECKPOINT_FILES = [*CONFIGURATION_FILES, "*/*.safetensors"]
+"""What of a repository on the Hub is downloaded."""
 SEEDS = 2**32
 MAX_SIZE = 1024
 DRIFT_INTERVAL = 1.0  # seconds
@@ -119,6 +138,8 @@ class GenerateResult:
         first_frame: seconds until the first frames were there.
         note: what the user should know about the portrait, or "".
         drift: how the video changes with time, second by second; None for a single frame.
+        identity: how far the face is from the portrait, second by second (n,): 0 is the portrait, 1 about as far as
+            another person.
     """
 
     path: Path
@@ -129,6 +150,7 @@ class GenerateResult:
     first_frame: float
     note: str
     drift: DriftScore | None
+    identity: np.ndarray
 
     @property
     def frames_per_second(self) -> float:
@@ -184,24 +206,49 @@ def stream_video(
     started = time.monotonic()
     seed = draw_seed(options)
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
+    written: Future[None] | None = None
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
     size = (options.size, options.size) if options.size else pipeline.frame_size
-    drift = Drift(np.asarray(crop.image.resize(size)), DRIFT_INTERVAL, pipeline.fps)
+    portrait = np.asarray(crop.image.resize(size))
+    drift = Drift(portrait, DRIFT_INTERVAL, pipeline.fps)
+    identity = IdentityDrift(portrait, DRIFT_INTERVAL, pipeline.fps)
     with (
         VideoWriter(output, size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
+        ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
         closing(stream_frames(pipeline, crop, samples, seed, options)) as blocks,
     ):
         for block in blocks:
-            writer.write(block)
-            drift.update(block)
-            writer.write_speech(samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame])
+            if written is not None:
+                written.result()  # one chunk waits at the most, and an error is known by the next
+            sound = samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame]
+            written = thread.submit(copy_context().run, _write, writer, (drift, identity), block, sound)
             frames += len(block)
             elapsed = time.monotonic() - started
             first_frame = first_frame or elapsed
             yield GenerateProgress(frames, total, elapsed)
+        if written is not None:
+            written.result()
     elapsed = time.monotonic() - started
     score = drift.compute() if frames > 1 else None
-    yield GenerateResult(Path(output), seed, frames, frames / pipeline.fps, elapsed, first_frame, crop.note, score)
+    yield GenerateResult(
+        path=Path(output),
+        seed=seed,
+        frames=frames,
+        seconds=frames / pipeline.fps,
+        elapsed=elapsed,
+        first_frame=first_frame,
+        note=crop.note,
+        drift=score,
+        identity=identity.compute() / STRANGERS,
+    )
+
+
+def _write(writer: VideoWriter, metrics: tuple[Drift, IdentityDrift], frames: np.ndarray, sound: np.ndarray) -> None:
+    with stage(WRITE):
+        writer.write(frames)
+        for metric in metrics:
+            metric.update(frames)
+        writer.write_speech(sound)
 
 
 def stream_frames(
@@ -218,17 +265,38 @@ def stream_frames(
         speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or an iterator of such.
         steps: asked before every chunk, in the place of `options.steps`.
     """
-    return pipeline.stream(
-        crop.image,
-        speech,
-        num_inference_steps=steps or options.steps,
-        guidance_scale=options.guidance_scale,
-        generator=torch.Generator().manual_seed(seed),
-        width=options.size,
-        height=options.size,
-        color_match=options.color_match,
-        reference_mode=options.reference_mode,
-    )
+    with _explained_shortage(pipeline, options):
+        stream = pipeline.stream(
+            crop.image,
+            speech,
+            num_inference_steps=steps or options.steps,
+            guidance_scale=options.guidance_scale,
+            generator=pipeline.noise(seed),
+            width=options.size,
+            height=options.size,
+            color_match=options.color_match,
+            reference_mode=options.reference_mode,
+        )
+    return _explaining(stream, pipeline, options)
+
+
+def _explaining(
+    stream: Iterator[np.ndarray], pipeline: AsymTalkerPipeline, options: GenerateOptions
+) -> Iterator[np.ndarray]:
+    with closing(stream), _explained_shortage(pipeline, options):
+        yield from stream
+
+
+@contextmanager
+def _explained_shortage(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> Iterator[None]:
+    """Says how much memory would have been enough, where there was too little."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        size = (options.size, options.size) if options.size else pipeline.frame_size
+        raise ValueError(explain_shortage(pipeline, size)) from error
 
 
 def draw_seed(options: GenerateOptions) -> int:
@@ -236,34 +304,63 @@ def draw_seed(options: GenerateOptions) -> int:
     return secrets.randbelow(SEEDS) if options.seed is None else options.seed
 
 
-def load_pipeline(checkpoint: str | None = None) -> AsymTalkerPipeline:
+def load_pipeline(checkpoint: str | None = None, runtime: Runtime | None = None) -> AsymTalkerPipeline:
     """Loads a checkpoint, once, onto the device it runs best on.
 
     Args:
         checkpoint: name of an embedded checkpoint, a folder, or a Hub id; None takes `ASYMTALKER_CHECKPOINT` from the
             environment, or else the embedded `tiny`.
+        runtime: what is traded for speed or memory; None takes it from the environment too, see `Runtime`.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it cannot run so here.
+        OSError: the Hub cannot be reached.
+    """
+    source = _find_checkpoint(checkpoint)
+    with _loading:  # two visitors who come at once wait for one load
+        return _load(source, runtime or Runtime.from_environment())
+
+
+def outline_checkpoint(checkpoint: str | None = None) -> AsymTalkerPipeline:
+    """What `load_pipeline` would load, on the meta device: its configuration without its weights.
 
     Raises:
         ValueError: there is no such checkpoint.
+        OSError: the Hub cannot be reached.
     """
-    source = _find_checkpoint(checkpoint or os.environ.get("ASYMTALKER_CHECKPOINT") or DEFAULT_CHECKPOINT)
-    with _loading:  # two visitors who come at once wait for one load
-        return _load(source)
+    return outline(fetch(_find_checkpoint(checkpoint), CONFIGURATION_FILES))
 
 
 @lru_cache(maxsize=2)
-def _load(source: str) -> AsymTalkerPipeline:
+def _load(source: str, runtime: Runtime) -> AsymTalkerPipeline:
     device = _pick_device(source)
+    dtype = pick_dtype(device)
+    check_runtime(runtime, device)
+    folder = fetch(source, CHECKPOINT_FILES)
+    check_room(outline(folder), dtype, runtime, device)
     try:
-        pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=_pick_dtype(device), use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"The checkpoint {source!r} could not be loaded: {error}") from error
+        pipeline = AsymTalkerPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"The checkpoint {source!r} could not be loaded ({error}): if a file of it is damaged, make or download it "
+            "again."
+        ) from error
     pipeline.set_progress_bar_config(disable=True)  # progress is reported by the chunk
-    return pipeline.to(device)
+    with _explained_shortage(pipeline, GenerateOptions()):
+        apply_runtime(pipeline, runtime, device)
+        if wants_warm_up(runtime, device):
+            warm_up(pipeline)
+    return pipeline
 
 
-def _find_checkpoint(name: str) -> str:
+def checkpoint_name(checkpoint: str | None = None) -> str:
+    """The checkpoint that is meant; None is `ASYMTALKER_CHECKPOINT` from the environment, or the embedded one."""
+    return checkpoint or os.environ.get("ASYMTALKER_CHECKPOINT") or DEFAULT_CHECKPOINT
+
+
+def _find_checkpoint(name: str | None) -> str:
     """The folder or Hub id that `name` stands for."""
+    name = checkpoint_name(name)
     for folder in (PRESETS / name, Path(name)):
         if (folder / "model_index.json").is_file():
             return str(folder)
@@ -278,11 +375,4 @@ def _find_checkpoint(name: str) -> str:
 
 def _pick_device(source: str) -> torch.device:
     # Where GPUs are lent by the call (ZeroGPU), an embedded checkpoint does not spend the visitor's quota on one.
-    lent = "SPACES_ZERO_GPU" in os.environ and Path(source).parent == PRESETS
-    return torch.device("cuda" if torch.cuda.is_available() and not lent else "cpu")
-
-
-def _pick_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it natively; elsewhere it would only be slower."""
-    native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if native else torch.float32
+    return torch.device("cpu") if lends_gpus() and Path(source).parent == PRESETS else pick_device()

@@ -14,7 +14,7 @@ from asymtalker.generation import GenerateOptions, draw_seed, stream_frames
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.speech import SpeechResampler
 from asymtalker.media.spool import PacedSpeech, SpeechSource, SpeechSpool, StreamClosed
-from asymtalker.media.video import FragmentWriter
+from asymtalker.media.video import FragmentWriter, SegmentWriter
 
 BLOCK_FRAMES = 2  # the pipeline is handed sound in pieces of so many frames
 BEHIND = 0.4  # seconds of sound that wait when a chunk starts; from here on chunks get fewer steps
@@ -29,7 +29,8 @@ class LiveChunk:
     """The next piece of a live video.
 
     Attributes:
-        data: the next piece of a fragmented mp4; one after the other they are the video.
+        data: the next piece of a fragmented mp4; one after the other they are the video. With `SegmentWriter`, an mp4
+            of this piece alone.
         mime: type and codecs of that mp4.
         start, seconds: where in the video it belongs, and how long it is.
         age: seconds since its first sound was spoken.
@@ -221,7 +222,11 @@ class LiveSources:
 
 
 def stream_live(
-    pipeline: AsymTalkerPipeline, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions
+    pipeline: AsymTalkerPipeline,
+    crop: PortraitCrop,
+    source: SpeechSource,
+    options: GenerateOptions,
+    writer: type[FragmentWriter | SegmentWriter] = FragmentWriter,
 ) -> Iterator[LiveChunk]:
     """Makes the video while the speech is being spoken.
 
@@ -229,6 +234,7 @@ def stream_live(
 
     Args:
         options: `max_seconds` is where the stream ends.
+        writer: what makes the pieces.
 
     Raises:
         ValueError: no sound came.
@@ -238,15 +244,15 @@ def stream_live(
     speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, chunk_frames, steps, options.max_seconds)
     stream = stream_frames(pipeline, crop, speech, draw_seed(options), options, speech.choose_steps)
     size = (options.size, options.size) if options.size else pipeline.frame_size
-    writer = FragmentWriter(size, pipeline.fps, pipeline.sampling_rate, options.label)
+    video = writer(size, pipeline.fps, pipeline.sampling_rate, options.label)
     end = 0.0
     with suppress(StreamClosed), closing(stream) as blocks:
         for frames in blocks:
             start, end = end, end + len(frames) / pipeline.fps
-            data = writer.push(frames, speech.take(len(frames)))
+            data = video.push(frames, speech.take(len(frames)))
             yield LiveChunk(
-                data, writer.mime, start, end - start, speech.age(start), speech.behind, speech.skipped, speech.steps
+                data, video.mime, start, end - start, speech.age(start), speech.behind, speech.skipped, speech.steps
             )
         yield LiveChunk(
-            writer.close(), writer.mime, end, 0.0, speech.age(end), speech.behind, speech.skipped, speech.steps
+            video.close(), video.mime, end, 0.0, speech.age(end), speech.behind, speech.skipped, speech.steps
         )

@@ -3,6 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ from asymtalker.conditioning import (
     temporal_reference,
 )
 from asymtalker.sampling import denoise_chunk, set_steps
+from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, SPEECH, stage
 
 ChunkCallback = Callable[[int, int | None], None]
 """Called after every chunk with the chunks done and, once the end of the speech is known, the chunks in all."""
@@ -140,6 +142,15 @@ class AsymTalkerPipeline(DiffusionPipeline):
         self.fps = FPS
         self.sampling_rate = SAMPLING_RATE
         self._vae_lock = threading.Lock()  # AutoencoderKLWan keeps its cache on the module while it is at work
+        self._turn: AbstractContextManager = nullcontext()
+
+    def take_turns(self) -> None:
+        """Has streams use the networks one after the other, chunk by chunk: for weights that come and go."""
+        self._turn = threading.Lock()
+
+    def noise(self, seed: int) -> torch.Generator:
+        """A source of noise where the networks run: with another's, each step would wait for its noise to come over."""
+        return torch.Generator(self._execution_device).manual_seed(seed)
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -247,7 +258,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
-        with self._vae_lock:
+        with self._turn, self._vae_lock, stage(REFERENCE):
             reference = temporal_reference(self.vae, portrait, self.layout, reference_mode)
             held = still(portrait, self.config.first_continuity_frames or self.layout.continuity_frames)
             continuity = continuity_reference(self.vae, held, self.layout)
@@ -264,9 +275,15 @@ class AsymTalkerPipeline(DiffusionPipeline):
     @torch.no_grad()
     def next_chunk(self, state: StreamState) -> Tensor:
         """Generates the next chunk of a stream and moves its state on: new frames (1, 3, F, H, W) in [-1, 1]."""
+        with self._turn:
+            return self._make_chunk(state)
+
+    def _make_chunk(self, state: StreamState) -> Tensor:
         span = speech_span(self.speech_encoder, self.layout)
         segment = state.speech.cut(self.layout.window_start(state.chunk), self.layout, span)
-        speech = speech_windows(self.speech_encoder, segment[None].to(self._execution_device), self.layout)
+        with stage(SPEECH):
+            segment = segment[None].to(self._execution_device, non_blocking=True)
+            speech = speech_windows(self.speech_encoder, segment, self.layout)
         batch, channels, _, height, width = state.reference.shape
         noise = randn_tensor(
             (batch, channels, self.layout.latent_frames - state.continuity.shape[2], height, width),
@@ -284,12 +301,13 @@ class AsymTalkerPipeline(DiffusionPipeline):
             guidance_scale=state.guidance_scale,
             generator=state.generator,
         )
-        with self._vae_lock:
+        with self._vae_lock, stage(DECODE):
             window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
         frames = window[:, :, self.layout.continuity_frames :]
         if state.color_match > 0:
-            frames = match_lab(frames, state.portrait, state.color_match)
-        with self._vae_lock:
+            with stage(COLOR):
+                frames = match_lab(frames, state.portrait, state.color_match)
+        with self._vae_lock, stage(CONTINUITY):
             state.continuity = continuity_reference(self.vae, frames, self.layout)
         state.chunk += 1
         return frames
@@ -313,7 +331,10 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 return
             if steps is not None:
                 set_steps(state.scheduler, steps(), self._execution_device)
-            yield _as_uint8(self.next_chunk(state)[0, :, :keep])
+            made = self.next_chunk(state)[0, :, :keep]
+            with stage(COPY):
+                block = _as_uint8(made)
+            yield block
             if callback is not None:
                 callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
 

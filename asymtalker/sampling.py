@@ -12,6 +12,7 @@ from diffusers import ModelMixin, SchedulerMixin
 from torch import Tensor
 
 from asymtalker.conditioning import null_speech
+from asymtalker.stages import STEP, stage
 
 
 def set_steps(scheduler: SchedulerMixin, steps: int, device: torch.device | str | None = None) -> None:
@@ -108,7 +109,7 @@ def denoise_chunk(
     for step, timestep in enumerate(scheduler.timesteps[first_step:], start=first_step):
         sigma = scheduler.sigmas[step].to(latents.device).expand(latents.shape[0])
         leaving = step == exit_step
-        with torch.set_grad_enabled(torch.is_grad_enabled() and (leaving or exit_step is None)):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and (leaving or exit_step is None)), stage(STEP):
             flow = predict_flow(transformer, latents, sigma, continuity, reference, speech, guidance_scale)
             if leaving:
                 return latents - scheduler.sigmas[step] * flow

@@ -6,14 +6,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
 from asymtalker.generation import load_pipeline
+from tests.hub import serve_hub
 from tests.tiny import tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +67,20 @@ def write_speech(path, seconds):
     return str(path)
 
 
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub on loopback that this process's huggingface_hub talks to."""
+    with serve_hub() as server:
+        template = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.endpoint)
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        server.cache = str(tmp_path / "cache")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", server.cache)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
+
+
 @pytest.fixture(scope="session")
 def app_folder(tmp_path_factory):
     """Where the running app keeps its temporary files."""
@@ -72,18 +89,25 @@ def app_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def app_url(checkpoint, app_folder):
-    """Address of `python app.py`, as a user starts it."""
+    """Address of the running app."""
+    with serve_app(checkpoint, app_folder) as url:
+        yield url
+
+
+@contextmanager
+def serve_app(checkpoint, folder):
+    """`python app.py`, as a user starts it; its temporary files are in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = {
-        "ASYMTALKER_CHECKPOINT": checkpoint,
+        "ASYMTALKER_CHECKPOINT": str(checkpoint),
         "ASYMTALKER_MAX_SECONDS": str(APP_MAX_SECONDS),
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
-        "TMPDIR": str(app_folder),
+        "TMPDIR": str(folder),
     }
-    log = app_folder / "log.txt"
+    log = folder / "log.txt"
     with open(log, "w") as output:
         command = [sys.executable, "app.py"]
         process = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings, stdout=output, stderr=output)

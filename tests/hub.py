@@ -46,6 +46,7 @@ class Hub:
         gated: repositories whose terms nobody has accepted.
         failures: so many of the next commits are refused.
         token: the only one that is valid.
+        cache: where a test has what is downloaded kept.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Hub:
     failures: int = 0
     token: str = "dummy"
     endpoint: str = ""
+    cache: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def publish(self, model: str, files: Files) -> None:

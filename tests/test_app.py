@@ -1,18 +1,25 @@
 """The running app through its API, and the README's way of calling it."""
 
 import io
+import json
 import re
 import time
+import urllib.request
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from gradio_client.utils import Status
 
 from asymtalker.media.video import probe_video
 from asymtalker.ui.generate import SETTINGS
 from tests.conftest import APP_MAX_SECONDS, ROOT, wait_until, write_speech
+
+NORA = (ROOT / "examples" / "nora.jpg").read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,13 @@ def test_makes_a_video(client, inputs):
     assert figures["seed"] == 5
     assert figures["frames"] == 33
     assert figures["frames_per_second"] > 0
+
+
+def test_a_size_as_the_api_names_it(client, inputs):
+    parameters = client.view_api(return_format="dict")["named_endpoints"]["/generate"]["parameters"]
+    smallest, *_ = next(given["type"]["enum"] for given in parameters if given["parameter_name"] == "size")
+    video, _ = client.predict(**inputs, size=smallest, api_name="/generate")
+    assert probe_video(path_of(video)).width == int(smallest)
 
 
 def test_draws_a_seed(client, inputs):
@@ -69,6 +83,52 @@ def test_a_file_that_is_no_image_is_explained(client, inputs, tmp_path):
     path.write_text("not an image")
     with pytest.raises(AppError, match="not an image that can be read"):
         client.predict(**(inputs | {"portrait": handle_file(path)}), api_name="/generate")
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "content", "said"),
+    [
+        ("portrait", "cut.jpg", NORA[:9000], "damaged or incomplete"),
+        ("portrait", "list.pdf", b"%PDF-1.4", "not an image that can be read"),
+        ("speech", "words.wav", b"hello", "could not be decoded as sound"),
+        ("speech", "nothing.wav", b"", "could not be decoded as sound"),
+        ("speech", "picture.jpg", NORA, "could not be decoded as sound"),
+    ],
+)
+def test_files_that_cannot_be_used_are_explained(client, inputs, tmp_path, field, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AppError, match=said) as error:
+        client.predict(**(inputs | {field: handle_file(tmp_path / name)}), api_name="/generate")
+    assert "Traceback" not in str(error.value)
+    assert client.predict(**inputs, api_name="/generate")[1]["frames"] == 33  # the next job works
+
+
+@pytest.mark.parametrize(("samples", "rate", "frames"), [(16_000, 16_000, 25), (800, 16_000, 2), (96_000, 96_000, 25)])
+def test_silent_short_and_finely_sampled_speech(client, inputs, tmp_path, samples, rate, frames):
+    soundfile.write(tmp_path / "odd.wav", np.zeros((samples, 2)), rate)
+    speech = handle_file(tmp_path / "odd.wav")
+    assert client.predict(**(inputs | {"speech": speech}), api_name="/generate")[1]["frames"] == frames
+
+
+def test_only_what_was_uploaded_is_read(app_url, portrait_file):
+    """A file of the server is none of the visitor's, whether Gradio takes the mapping for a file or not."""
+    call = f"{app_url}gradio_api/call/generate"
+    for portrait in ({"path": portrait_file}, {"path": portrait_file, "meta": {"_type": "gradio.FileData"}}):
+        data = json.dumps({"data": [portrait, None, 1, None, None, True, False, 1, 0, 0]}).encode()
+        request = urllib.request.Request(call, data, {"Content-Type": "application/json"})
+        event = json.load(urllib.request.urlopen(request))["event_id"]
+        answer = urllib.request.urlopen(f"{call}/{event}").read().decode()
+        assert "was not uploaded" in answer
+
+
+def test_a_second_job_waits_for_the_first(client, inputs, long_speech_file, app_url):
+    first = client.submit(**(inputs | {"speech": handle_file(long_speech_file)}), api_name="/generate")
+    wait_until(lambda: first.outputs(), seconds=30)
+    second = Client(app_url, verbose=False).submit(**inputs, seed=8, api_name="/generate")
+    wait_until(lambda: second.status().code == Status.IN_QUEUE, seconds=5)
+    assert second.status().rank == 0
+    first.cancel()
+    assert second.result(timeout=30)[1]["seed"] == 8
 
 
 def test_too_long_speech_names_the_limit(client, inputs, tmp_path):
@@ -119,7 +179,7 @@ def test_compare(client, inputs):
     assert all(probe_video(path_of(video)).frames == 33 for video in (left, right, film))
     assert [side["title"] for side in figures["sides"]] == ["A · reference mode temporal", "B · reference mode static"]
     assert figures["seed"] == 4
-    assert all(len(side["sharpness"]) == 2 for side in figures["sides"])
+    assert all(len(side["sharpness"]) == len(side["identity"]) == 2 for side in figures["sides"])
 
 
 def path_of(video):

@@ -1,6 +1,7 @@
 """The page in a real browser: Debian's Chromium, driven by Playwright, without a network."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -85,7 +86,7 @@ def test_upload_generate_play(page, pipeline, portrait_file, speech_file):
     fill(page, portrait_file, speech_file, crop=False)
     expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
     page.get_by_role("button", name="Generate").click()
-    expect(page.locator("dl.figures")).to_contain_text("Seed", timeout=30_000)
+    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=30_000)
     expect_playing(page, pipeline.frame_size[0])
     expect(page.get_by_role("button", name="Generate")).to_be_enabled()
     with page.expect_download() as download:
@@ -93,12 +94,36 @@ def test_upload_generate_play(page, pipeline, portrait_file, speech_file):
     assert download.value.suggested_filename.endswith(".mp4")
 
 
-def test_an_example_runs_in_one_click(page, pipeline):
-    if not list((ROOT / "examples").glob("*.jpg")):
-        pytest.skip("no examples yet")
-    page.locator("#examples-speech button").first.click()
-    expect(page.locator("dl.figures")).to_contain_text("Seed", timeout=60_000)
+def places(page):
+    """Where on the page things are that a visitor is about to click."""
+    names = ["#speech", "#video", "#examples-speech", "button.primary"]
+    return page.evaluate("names => names.map(name => document.querySelector(name).offsetTop)", names)
+
+
+def test_an_example_runs_in_one_click_and_is_made_once(page, pipeline):
+    before = places(page)
+    page.get_by_role("button", name="Example 1").click()
+    figures = page.locator("dl.figures").first
+    expect(figures).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
     expect_playing(page, pipeline.frame_size[0])
+    assert places(page) == pytest.approx(before, abs=2)  # nothing has jumped
+    first = figures.inner_text()
+    page.reload()
+    page.get_by_role("button", name="Example 1").click()
+    expect(page.get_by_text("made earlier")).to_be_visible(timeout=10_000)
+    assert figures.inner_text() == first
+
+
+def test_the_crop_is_adjusted_with_the_keyboard(page):
+    page.locator("input[type=file][accept*=image]").first.set_input_files(ROOT / "examples" / "nora.jpg")
+    preview = page.get_by_alt_text("The part of the portrait that is animated")
+    expect(preview).to_be_visible()
+    for name in ("Zoom", "Left – right", "Up – down"):
+        before = preview.get_attribute("src")
+        if name == "Zoom":
+            page.get_by_role("button", name="Adjust the crop").first.press("Enter")
+        page.get_by_role("slider", name=name).first.press("ArrowRight")
+        expect(preview).not_to_have_attribute("src", before)
 
 
 def test_no_face_is_said_before_generating(page, portrait_file, speech_file):
@@ -156,12 +181,30 @@ def test_live_follows_the_microphone(page, pipeline, app_folder):
         lags.append(live_state(page)["lag"])
     state = live_state(page)
     assert (state["width"], state["error"]) == (pipeline.frame_size[0], None)
-    assert state["time"] - begun > 2
-    assert min(lags) > 0.5 and max(lags) < 6  # a machine may be busy; what must not be is that it grows and grows
+    wait_until(lambda: live_state(page)["time"] - begun > 2, seconds=30)
+    assert min(lags) > 0.5 and max(lags) < 10  # a machine may be busy; what must not be is that it grows and grows
     assert list(app_folder.glob("asymtalker-live-*"))
     tab.get_by_role("button", name="Stop", exact=True).first.click()
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
     expect(tab.get_by_role("status").last).to_contain_text("Ended after")
+
+
+def test_live_goes_by_hls_where_media_source_does_not_play(page, pipeline, app_folder):
+    page.add_init_script(
+        "const real = MediaSource.isTypeSupported.bind(MediaSource);"
+        "MediaSource.isTypeSupported = type => !type.includes('avc1.64001f') && real(type);"  # the player asks for this
+    )
+    page.reload()
+    tab = open_live(page)
+    expect(page.locator("#live-player .screen")).to_be_hidden()
+    tab.get_by_role("button", name="Record", exact=True).click()
+    video = page.locator("#live-film video")
+    expect(video).to_be_visible(timeout=30_000)
+    wait_until(lambda: video.evaluate("video => video.currentTime") > 1, seconds=30)
+    assert video.evaluate("video => [video.videoWidth, video.error]") == [pipeline.frame_size[0], None]
+    expect(tab.locator(".state")).to_contain_text("some seconds later")
+    tab.get_by_role("button", name="Stop", exact=True).first.click()
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
 
 
 def test_closing_the_page_ends_live(browser, app_url, app_folder):
@@ -180,6 +223,17 @@ def test_live_without_a_portrait_says_so(page, app_folder):
     tab.get_by_role("button", name="Record", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("no portrait")
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_a_refused_microphone_is_said_and_leaves_nothing(page, app_folder):
+    page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('denied', 'NotAllowedError'); };"
+    )
+    page.reload()
+    tab = open_live(page)
+    tab.get_by_role("button", name="Record", exact=True).click()
+    expect(page.get_by_test_id("toast-body").first).to_contain_text(re.compile("microphone", re.IGNORECASE))
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=8)
 
 
 def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
@@ -219,7 +273,7 @@ def test_compare_plays_both_in_step(page, pipeline, speech_file):
     tab.locator("input[type=file][accept*=audio]").set_input_files(speech_file)
     expect(tab.get_by_text("0:00").first).to_be_visible()
     tab.get_by_role("button", name="Compare", exact=True).click()
-    expect(tab.get_by_role("row")).to_have_count(5, timeout=60_000)
+    expect(tab.get_by_role("row")).to_have_count(6, timeout=60_000)
     wait_until(lambda: all(video["width"] == pipeline.frame_size[0] for video in compare_state(page)), seconds=10)
     tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
     wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
@@ -231,7 +285,7 @@ def test_compare_plays_both_in_step(page, pipeline, speech_file):
     wait_until(lambda: expect_in_step(page)["time"] == pytest.approx(11.5 / 25), seconds=5)
     tab.get_by_role("button", name="One frame back").click()
     expect(tab.locator("output")).to_contain_text("frame 10")
-    expect(tab.locator("polyline.curve")).to_have_count(6)
+    expect(tab.locator("polyline.curve")).to_have_count(8)
     with page.expect_download() as download:
         tab.get_by_text("Download side by side").click()
     assert download.value.suggested_filename.endswith(".mp4")

@@ -1,6 +1,13 @@
 """A portrait and a recording become a file, and nothing is left behind when they do not."""
 
+import resource
+import shutil
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
 import av
+import huggingface_hub
 import numpy as np
 import pytest
 
@@ -14,6 +21,7 @@ from asymtalker.generation import (
 )
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
+from asymtalker.stages import SPEECH, WRITE, observed
 
 
 @pytest.fixture
@@ -49,6 +57,7 @@ def test_figures_of_a_run(generate):
     assert result.seconds == pytest.approx(33 / 25)
     assert 0 < result.first_frame <= result.elapsed
     assert result.frames_per_second == pytest.approx(33 / result.elapsed)
+    assert result.identity.shape == (2,)  # a second, and the rest
 
 
 def test_progress_reaches_the_total(generate):
@@ -133,3 +142,78 @@ def test_checkpoint_is_loaded_once(checkpoint, monkeypatch):
 def test_unknown_checkpoint_is_named(name):
     with pytest.raises(ValueError, match=f"{name}.* folder .* Hub id"):
         load_pipeline(name)
+
+
+def test_a_checkpoint_on_the_hub(hub, checkpoint):
+    files = {str(path.relative_to(checkpoint)): path.read_bytes() for path in Path(checkpoint).rglob("*.*")}
+    hub.publish("owner/talker", files | {"training/state.bin": b"not wanted"})
+    pipeline = load_pipeline("owner/talker")
+    assert pipeline.frame_size == load_pipeline(checkpoint).frame_size
+    assert not list(Path(hub.cache).rglob("state.bin"))
+
+
+def test_a_gated_checkpoint(hub):
+    hub.publish("owner/gated", {"model_index.json": b"{}"})
+    hub.gated.add("models/owner/gated")
+    with pytest.raises(ValueError, match=r"owner/gated is gated: accept its terms .*hf auth login"):
+        load_pipeline("owner/gated")
+
+
+def test_no_such_repository(hub):
+    with pytest.raises(ValueError, match="'owner/nothing' is neither a folder nor a repository on the Hub"):
+        load_pipeline("owner/nothing")
+
+
+def test_the_hub_cannot_be_reached(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match=r"owner/far could not be downloaded .* give a folder"):
+        load_pipeline("owner/far")
+
+
+def test_a_repository_of_something_else(hub):
+    hub.publish("owner/other", {"config.json": b"{}"})
+    with pytest.raises(ValueError, match=r"not the folder of a checkpoint.*model_index\.json"):
+        load_pipeline("owner/other")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_half_downloaded_checkpoint(checkpoint, tmp_path, share):
+    folder = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
+    with pytest.raises(ValueError, match="could not be loaded"):
+        load_pipeline(str(folder))
+
+
+def test_a_chunk_is_written_while_the_next_is_made(pipeline, portrait_file, speech_file, tmp_path):
+    """Writing waits here until the next chunk has begun: were it done before that, it would wait forever."""
+    begun, chunks, written = [threading.Event() for _ in range(3)], iter(range(3)), []
+
+    @contextmanager
+    def observer(name):
+        if name == SPEECH:
+            begun[next(chunks)].set()
+        if name == WRITE:
+            written.append(begun[min(len(written) + 1, 2)].wait(30))
+        yield
+
+    crop = crop_portrait(read_portrait(portrait_file), find_face=False)
+    samples = read_speech(speech_file, pipeline.sampling_rate)
+    with observed(observer):
+        *_, result = stream_video(pipeline, crop, samples, tmp_path / "video.mp4", GenerateOptions(seed=1))
+    assert written == [True] * 3
+    assert len(read_frames(result.path)) == 33
+
+
+def test_an_error_of_the_writer_is_said(pipeline, portrait_file, speech_file, tmp_path):
+    """As when the disk is full: a file may grow to 1 kB."""
+    crop = crop_portrait(read_portrait(portrait_file), find_face=False)
+    samples = read_speech(speech_file, pipeline.sampling_rate)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            list(stream_video(pipeline, crop, samples, tmp_path / "video.mp4", GenerateOptions(seed=1)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """What the page's tabs hold in common, apart from a browser."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
     alone = generate._seconds(checkpoint, None, minute, None, None)
     assert alone >= 60
     assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
-    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90)) == 90
+    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None) == 90
 
 
 def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
@@ -40,13 +41,14 @@ def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
     assert "your turn" in tab.wait()["state"]
 
 
-def test_the_crop_follows_its_adjustment(portrait_file):
+def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(Path(portrait_file).parent))
     portrait = {"path": portrait_file}
     assert read_crop(portrait, False).box.side == 120
     assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80
     assert preview_crop(portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
     assert "No face was found" in preview_crop(portrait, True, 1, 0, 0)["text"]
-    assert preview_crop(None, True, 1, 0, 0) is None
+    assert "image" not in preview_crop(None, True, 1, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,17 @@ Facts about the published files (names, shapes, settings) are those of the repos
 `facebook/wav2vec2-base-960h`. Nothing of them is part of this package: they are downloaded when asked for.
 """
 
-from asymtalker.convert.flashhead import FLASHHEAD, convert_flashhead
+from asymtalker.convert.flashhead import FLASHHEAD, convert_flashhead, outline_flashhead
 from asymtalker.convert.parts import SPEECH_ENCODER, VARIANTS
 from asymtalker.convert.wan import LTX_VIDEO, WAN, convert_wan
 
-__all__ = ["FLASHHEAD", "LTX_VIDEO", "SPEECH_ENCODER", "VARIANTS", "WAN", "convert_flashhead", "convert_wan"]
+__all__ = [
+    "FLASHHEAD",
+    "LTX_VIDEO",
+    "SPEECH_ENCODER",
+    "VARIANTS",
+    "WAN",
+    "convert_flashhead",
+    "convert_wan",
+    "outline_flashhead",
+]

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLLTXVideo
+from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan
 from torch import Tensor
 
+from asymtalker.conditioning import temporal_ratio
 from asymtalker.convert.files import fetch, find, new_folder, open_weights, read_config, write_model
 from asymtalker.convert.parts import (
     SPEECH_ENCODER,
     Variant,
+    assemble,
     check_stride,
     latent_size,
     write_pipeline,
@@ -20,11 +22,13 @@ from asymtalker.convert.parts import (
 )
 from asymtalker.convert.wan import write_original_vae
 from asymtalker.models import AsymTalkerTransformer3DModel, Wav2Vec2SpeechEncoder
+from asymtalker.pipeline import AsymTalkerPipeline
 
 FLASHHEAD = "Soul-AILab/SoulX-FlashHead-1_3B"
 
 _MODELS: dict[Variant, str] = {"pro": "Model_Pro", "lite": "Model_Lite"}
 _VAES: dict[Variant, str] = {"pro": "VAE_Wan/Wan2.1_VAE.pth", "lite": "VAE_LTX"}
+_SETTINGS = {"color_match": 1.0, "first_continuity_frames": 1}
 _UNUSED = ("text_embedding.", "audio_emb.")
 _CONFIG = (
     "dim",
@@ -91,7 +95,31 @@ def convert_flashhead(
         sample_size = latent_size(vae, config["patch_size"], size)
         transformer = build_transformer(config, weights, encoder, sample_size)
         write_model(transformer, weights, folder / "transformer", str(published))
-        write_pipeline(folder, transformer, vae, encoder, variant, color_match=1.0, first_continuity_frames=1)
+        write_pipeline(folder, transformer, vae, encoder, variant, **_SETTINGS)
+
+
+def outline_flashhead(variant: Variant, size: int = 512) -> AsymTalkerPipeline:
+    """What `convert_flashhead` makes of the published files, on the meta device and without them.
+
+    The transformer's sizes are the published ones, the autoencoders are diffusers' own Wan 2.1 and LTX-Video.
+
+    Raises:
+        ValueError: `size` does not divide into patches.
+    """
+    with torch.device("meta"):
+        vae = AutoencoderKLWan() if variant == "pro" else AutoencoderKLLTXVideo()
+        encoder = Wav2Vec2SpeechEncoder()
+        patch_size = (1, 2, 2) if variant == "pro" else (1, 1, 1)
+        channels = vae.config.z_dim if variant == "pro" else vae.config.latent_channels
+        transformer = AsymTalkerTransformer3DModel(
+            patch_size=patch_size,
+            in_channels=2 * channels,
+            out_channels=channels,
+            temporal_ratio=temporal_ratio(vae),
+            sample_size=latent_size(vae, patch_size, size),
+        )
+        pipeline = assemble(transformer, vae, encoder, variant, **_SETTINGS)
+    return pipeline.to("meta")  # a model of transformers makes some of its parameters on the CPU whatever it is told
 
 
 def rename_weights(published: dict[str, Tensor]) -> dict[str, Tensor]:

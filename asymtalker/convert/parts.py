@@ -92,16 +92,15 @@ def check_stride(vae: ModelMixin, stride: tuple[int, int, int], channels: int) -
         )
 
 
-def write_pipeline(
-    folder: Path,
+def assemble(
     transformer: AsymTalkerTransformer3DModel,
     vae: ModelMixin,
     speech_encoder: Wav2Vec2SpeechEncoder,
     variant: Variant,
     **settings: Any,
-) -> None:
-    """Writes what makes a pipeline of components that are there already: index, settings and scheduler."""
-    pipeline = AsymTalkerPipeline(
+) -> AsymTalkerPipeline:
+    """A pipeline with the published windows, steps and schedule, and further settings of its own."""
+    return AsymTalkerPipeline(
         transformer,
         vae,
         speech_encoder,
@@ -111,5 +110,17 @@ def write_pipeline(
         num_inference_steps=STEPS,
         **settings,
     )
+
+
+def write_pipeline(
+    folder: Path,
+    transformer: AsymTalkerTransformer3DModel,
+    vae: ModelMixin,
+    speech_encoder: Wav2Vec2SpeechEncoder,
+    variant: Variant,
+    **settings: Any,
+) -> None:
+    """Writes what makes a pipeline of components that are there already: index, settings and scheduler."""
+    pipeline = assemble(transformer, vae, speech_encoder, variant, **settings)
     pipeline.save_config(folder)
     pipeline.scheduler.save_pretrained(folder / "scheduler")

@@ -6,6 +6,7 @@ from asymtalker.metrics.estimate import ClipMetric, Estimate, MetricUnavailableE
 from asymtalker.metrics.face_mesh import FaceMesh, eye_opening, fill_gaps, lip_opening
 from asymtalker.metrics.face_motion import BlinkRate, HeadMotion, LandmarkDistance, SilentMouth, silent_frames
 from asymtalker.metrics.identity import (
+    STRANGERS,
     ArcFace,
     IdentityDrift,
     appearance_distance,
@@ -18,6 +19,7 @@ from asymtalker.metrics.sync import SyncScore, SyncScorer
 
 __all__ = [
     "I3D",
+    "STRANGERS",
     "ArcFace",
     "BlinkRate",
     "ClipLipSync",

@@ -23,6 +23,9 @@ FACE_ROOM = 1.3  # widths of the face box that are compared
 ALIGNMENT_BLUR = 2.0  # pixels of 64
 ALIGNMENT_END = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
 MAX_PAIRS = 500
+STRANGERS = 0.8
+"""Radians: about how far two people are apart by `appearance_distance` (0.75 among the examples, 0.85 between
+them and photographs). The unit where there is one portrait only; `distance_between_people` is that of a set."""
 ARCFACE_REPOSITORY = "immich-app/buffalo_l"
 ARCFACE_FILE = "recognition/model.onnx"
 ARCFACE_SIDE = 112

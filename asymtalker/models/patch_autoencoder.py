@@ -9,6 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 
@@ -59,6 +60,7 @@ class AutoencoderPatchKLT(ModelMixin, ConfigMixin):
         basis = torch.linalg.qr(torch.randn(patch_dim, latent_channels, dtype=torch.float32)).Q
         self.basis = nn.Parameter(basis.contiguous(), requires_grad=False)
 
+    @apply_forward_hook  # what comes and goes by offloading comes for `forward` alone
     def encode(self, x: Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[PointDistribution]:
         """Encodes frames (B, 3, 1 + r·m, H, W) in [-1, 1] to latents (B, C, 1 + m, H/p, W/p)."""
         r = self.config.scale_factor_temporal
@@ -69,6 +71,7 @@ class AutoencoderPatchKLT(ModelMixin, ConfigMixin):
         posterior = PointDistribution(latents.permute(0, 4, 1, 2, 3).contiguous())  # b t h w c -> b c t h w
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
 
+    @apply_forward_hook
     def decode(self, z: Tensor, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
         """Decodes latents (B, C, 1 + m, h, w) to frames (B, 3, 1 + r·m, p·h, p·w), clamped to [-1, 1]."""
         patches = z.permute(0, 2, 3, 4, 1).contiguous() @ self.basis.T + self.mean

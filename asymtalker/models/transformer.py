@@ -121,7 +121,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
     """
 
     _supports_gradient_checkpointing = True
-    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]
+    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm", "motion"]
     _no_split_modules = ["WanTransformerBlock"]
     _keep_in_fp32_modules = [
         "rope",

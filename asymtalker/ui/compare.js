@@ -2,12 +2,14 @@
 const find = name => element.querySelector(name);
 const left = find('.left'), right = find('.right'), timeline = find('.timeline'), canvas = find('canvas');
 const PLOTS = {
+  identity: 'Identity: 0 is the portrait, 1 somebody else',
   color_distance: 'Colour: distance to the portrait, ΔE',
   sharpness: 'Sharpness: share of the portrait’s',
-  motion: 'Motion: change from frame to frame, levels of 255',
+  motion: 'Motion: frame to frame, levels of 255',
 };
 const ROWS = {
   frames_per_second: 'Frames made per second',
+  identity_distance: 'Identity, last second: 0 the portrait, 1 somebody else',
   color_drift: 'Colour drift, last second to first, ΔE',
   sharpness_ratio: 'Sharpness, last second over first',
   motion_ratio: 'Motion, last second over first',

@@ -43,7 +43,7 @@ from asymtalker.ui.inputs import (
     shown_errors,
 )
 
-REFERENCES = [("temporal (TRE)", "temporal"), ("static", "static")]
+REFERENCES = [("TRE", "temporal"), ("static", "static")]
 Outputs = Iterator[tuple[Any, Any, Any, Any]]
 
 PLAYER = """
@@ -169,7 +169,7 @@ class CompareTab:
             with gr.Column(scale=6, min_width=320):
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="compare-player")
                 videos = [gr.Video(label=side, visible="hidden", interactive=False) for side in SIDES]
-                film = gr.DownloadButton("Download side by side", visible=False)
+                film = gr.DownloadButton("Download side by side", interactive=False)
                 figures = gr.JSON(label="Figures", visible="hidden")
                 build_examples(examples, portrait.image, speech, "Examples")
         outputs = [*videos, film, figures]
@@ -183,7 +183,7 @@ class CompareTab:
             preprocess=False,
             show_progress_on=player,
         )
-        run.success(lambda: gr.update(visible=True), outputs=film, **PRIVATE)
+        run.success(lambda: gr.update(interactive=True), outputs=film, **PRIVATE)
         enable_cancel(start, cancel, [run])
         self._build_endpoint([portrait.image, speech], [seed, *portrait.adjustments], outputs)
 
@@ -238,8 +238,9 @@ def _side(result: GenerateResult, title: str) -> dict[str, Any]:
     if result.drift is None:
         return side
     curves = {
+        "identity": result.identity,
         "color_distance": result.drift.lab_distance,
         "sharpness": result.drift.sharpness_to_reference,
         "motion": result.drift.motion,
     }
-    return side | drift_figures(result.drift) | {name: np.round(curve, 3).tolist() for name, curve in curves.items()}
+    return side | drift_figures(result) | {name: np.round(curve, 3).tolist() for name, curve in curves.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -34,20 +34,27 @@ from asymtalker.ui.inputs import (
     read_recording,
     report,
     shown_errors,
+    uploaded,
 )
 
 SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y")
 """What makes a run again, besides portrait and speech: the names that a link has."""
 
+EXAMPLES_KEPT = 16  # finished videos of examples, in memory
+
 FIGURES_TEMPLATE = """
-{{#if value}}<dl class="full figures">
+<dl class="figures">
   <div><dt>Speed</dt><dd>{{value.frames_per_second}} <small>fps</small></dd></div>
   <div><dt>Per second of video</dt><dd>{{value.work_per_second}} <small>s</small></dd></div>
-  <div><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd></div>
+  <div title="Last second minus first; 1 would be another person"><dt>Identity drift</dt>
+    <dd>{{value.identity_drift}}</dd></div>
+  <div title="Last second to first"><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd></div>
   <div><dt>Seed</dt><dd>{{value.seed}}</dd></div>
 </dl>
-<p class="link"><a href="{{value.link}}">Link to these settings</a> · give the same portrait and speech</p>{{/if}}
+<p class="link">{{#if value.link}}<a href="{{value.link}}">Link to these settings</a> · give the same portrait and
+speech {{#if value.kept}}· made earlier{{/if}}{{/if}}</p>
 """
+NO_FIGURES = dict.fromkeys(("frames_per_second", "work_per_second", "identity_drift", "color_drift", "seed"), "–")
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class GenerateTab:
 
     checkpoint: str | None
     max_seconds: float
+    _kept: gr.Cache = field(default_factory=lambda: gr.Cache(max_size=EXAMPLES_KEPT))
 
     def generate(
         self,
@@ -78,6 +86,7 @@ class GenerateTab:
     ) -> Iterator[tuple[Any, Any]]:
         """Make a video of the person in the portrait who speaks the speech."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
+            size = int(size) if isinstance(size, str) and size.isdecimal() else size  # Gradio tells clients '128'
             options = GenerateOptions(
                 seed=None if seed == RANDOM_SEED else seed,
                 steps=steps,
@@ -96,6 +105,26 @@ class GenerateTab:
                 else:
                     report(step, progress)
                     yield gr.skip(), gr.skip()  # where a cancelled run is left
+
+    def generate_example(
+        self,
+        portrait: Upload | None,
+        speech: Upload | None,
+        *settings: Any,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, Any]]:
+        """`generate`, which is done once: the next visitor who asks for the same sees the video at once."""
+        with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
+            given = [uploaded(upload).read_bytes() for upload in (portrait, speech) if upload]
+            if kept := self._kept.get([*given, settings]):
+                video = Path(folder) / "asymtalker.mp4"
+                video.write_bytes(kept["video"])
+                yield str(video), kept["figures"] | {"kept": True}
+                return
+            for video, figures in self.generate(portrait, speech, *settings, progress):
+                if isinstance(video, str):
+                    self._kept.set([*given, settings], video=Path(video).read_bytes(), figures=figures)
+                yield video, figures
 
     def restore(self, request: gr.Request) -> list[Any]:
         """The settings that the page's address names, for seed, steps, size, label and the crop."""
@@ -118,9 +147,11 @@ class GenerateTab:
                     cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
                 gr.HTML(f'<p class="consent">{CONSENT}</p>')
             with gr.Column(scale=6, min_width=320):
-                video = gr.Video(label="Video", interactive=False, autoplay=True, buttons=["download"], height=420)
+                video = gr.Video(
+                    label="Video", interactive=False, autoplay=True, buttons=["download"], height=420, elem_id="video"
+                )
                 figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
-                shown = gr.HTML(html_template=FIGURES_TEMPLATE, js_on_load=None, elem_classes="when-full")
+                shown = gr.HTML(NO_FIGURES, html_template=FIGURES_TEMPLATE, js_on_load=None)
                 chosen = build_examples(examples, portrait.image, speech, "Examples: one click makes the video")
         settings += portrait.adjustments
         figures.change(None, figures, shown, js="figures => figures", api_visibility="private")
@@ -135,7 +166,7 @@ class GenerateTab:
         if chosen:
             runs.append(
                 chosen.then(busy, outputs=[start, cancel], **PRIVATE).then(
-                    self.generate, inputs, outputs, api_visibility="private", **action
+                    self.generate_example, inputs, outputs, api_visibility="private", **action
                 )
             )
         enable_cancel(start, cancel, runs)
@@ -188,4 +219,4 @@ def _figures(result: GenerateResult, settings: dict[str, Any]) -> dict[str, Any]
         "note": result.note,
         "link": "?" + urlencode({name: json.dumps(value) for name, value in settings.items() if value is not None}),
     }
-    return figures | (drift_figures(result.drift) if result.drift else {})
+    return figures | drift_figures(result)

@@ -14,11 +14,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import spaces
+from gradio.utils import get_upload_folder
 
-from asymtalker.generation import MAX_SIZE, GenerateProgress, load_pipeline
+from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
-from asymtalker.metrics import DriftScore
 
 CONSENT = (
     "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
@@ -31,11 +31,12 @@ GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 CROP_TEMPLATE = """
-{{#if value}}<div class="full crop {{value.state}}">
-  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{/if}}
-  <p>{{value.text}}</p>
-</div>{{/if}}
+<div class="crop {{value.state}}">
+  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{else}}<i></i>{{/if}}
+  <p role="status">{{value.text}}</p>
+</div>
 """
+NO_CROP = {"text": "The part of the portrait that is animated appears here."}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class PortraitInput:
 def build_portrait(height: int = 260) -> PortraitInput:
     """Lays out the portrait, the preview of its crop, and what adjusts it."""
     image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
-    preview = gr.HTML(html_template=CROP_TEMPLATE, js_on_load=None, elem_classes="when-full")
+    preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=None)
     with gr.Accordion("Adjust the crop", open=False):
         crop = gr.Checkbox(label="Find the face and crop around it", value=True)
         with gr.Row():
@@ -83,9 +84,9 @@ def read_crop(
         ValueError: there is no portrait, or it cannot be used.
         OSError: the file cannot be read.
     """
-    if not portrait:
+    if not portrait or not portrait.get("path"):
         raise ValueError("There is no portrait yet: upload a photograph or take one.")
-    return crop_portrait(read_portrait(portrait["path"]), crop, zoom, (shift_x, shift_y))
+    return crop_portrait(read_portrait(uploaded(portrait)), crop, zoom, (shift_x, shift_y))
 
 
 def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: float) -> np.ndarray:
@@ -95,9 +96,21 @@ def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: f
         ValueError: there is no recording, or it cannot be used, or it is longer than `max_seconds`.
         OSError: the file cannot be read.
     """
-    if not speech:
+    if not speech or not speech.get("path"):
         raise ValueError("There is no speech yet: upload a recording or record one.")
-    return read_speech(speech["path"], load_pipeline(checkpoint).sampling_rate, max_seconds)
+    return read_speech(uploaded(speech), load_pipeline(checkpoint).sampling_rate, max_seconds)
+
+
+def uploaded(upload: Upload) -> Path:
+    """The file of an upload. Gradio looks only at those that call themselves files, and lets other paths pass.
+
+    Raises:
+        ValueError: it is some other file of this machine.
+    """
+    path = Path(upload["path"]).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ValueError(f"{path.name!r} was not uploaded here: upload it first (handle_file, with gradio_client).")
+    return path
 
 
 def largest_size(checkpoint: str | None) -> int:
@@ -111,10 +124,10 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
-def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str] | None:
+def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str]:
     """What of the portrait will be animated, or why it cannot be."""
     if not portrait:
-        return None
+        return NO_CROP
     try:
         found = read_crop(portrait, *adjustments)
     except (ValueError, OSError) as error:
@@ -168,12 +181,19 @@ def enable_cancel(start: gr.Button, cancel: gr.Button, runs: list[gr.events.Depe
     cancel.click(idle, outputs=[start, cancel], cancels=runs, **PRIVATE)
 
 
-def drift_figures(drift: DriftScore) -> dict[str, float]:
-    """How far the end of a video is from its beginning: colour in ΔE, sharpness and motion as ratios."""
-    return {
-        "color_drift": round(float(np.linalg.norm(drift.lab_shift)), 2),
-        "sharpness_ratio": round(drift.sharpness_ratio, 3),
-        "motion_ratio": round(drift.motion_ratio, 3),
+def drift_figures(result: GenerateResult) -> dict[str, float]:
+    """How far the end of a video is from its beginning: identity, of which 1 is another person; colour in ΔE;
+    sharpness and motion as ratios."""
+    figures = {
+        "identity_distance": round(float(result.identity[-1]), 3),
+        "identity_drift": round(float(result.identity[-1] - result.identity[0]), 3),
+    }
+    if result.drift is None:
+        return figures
+    return figures | {
+        "color_drift": round(float(np.linalg.norm(result.drift.lab_shift)), 2),
+        "sharpness_ratio": round(result.drift.sharpness_ratio, 3),
+        "motion_ratio": round(result.drift.motion_ratio, 3),
     }
 
 

@@ -1,9 +1,12 @@
 // Plays a stream whose pieces arrive as values: appends them to a MediaSource, keeps close to the newest, says the lag.
 const find = name => element.querySelector(name);
 const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaSource;
+const PLAYS = Source?.isTypeSupported('video/mp4; codecs="avc1.64001f, mp4a.40.2"');
 const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
+const LATE = 4; // seconds of lag that are spoken of
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
 let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
+let said = '', lag = 0, playing = false;
 
 function begin(mime) {
   next = 0; queue = []; spoken = []; slack = []; buffer = null; stalled = 0; cushion = LEAST;
@@ -21,7 +24,8 @@ function begin(mime) {
 
 function askToPlay() { // some browsers play sound only after a click on the video itself
   video.controls = true;
-  find('.state').textContent = 'Press play in the picture.';
+  said = 'Press play in the picture.';
+  say();
 }
 
 function feed() {
@@ -31,13 +35,21 @@ function feed() {
   else if (piece) buffer.appendBuffer(piece);
 }
 
+function say() {
+  const text = lag > LATE ? 'It comes late: this device, the network or the server is busy.' : said;
+  if (find('.state').textContent !== text) find('.state').textContent = text; // or screen readers repeat it
+}
+
 function take(value) {
-  if (value.state) find('.state').textContent = value.state;
-  if (!value.pieces) return;
-  if (!Source) {
-    find('.state').textContent = 'This browser cannot play live video: try a current Chrome, Firefox or Safari.';
-    return;
+  said = value.state ?? said;
+  playing = 'steps' in value && !value.ended;
+  if (!playing) lag = 0;
+  say();
+  if ('steps' in value) {
+    find('.steps').textContent = value.steps;
+    find('.skipped').textContent = value.skipped.toFixed(1);
   }
+  if (!value.pieces) return; // they are in the film
   if (value.run !== run) {
     run = value.run;
     begin(value.mime);
@@ -49,8 +61,6 @@ function take(value) {
     spoken.push([piece.start, performance.now() / 1000 - value.age - (value.start - piece.start)]);
   }
   if (value.ended) queue.push(null);
-  find('.steps').textContent = value.steps;
-  find('.skipped').textContent = value.skipped.toFixed(1);
   feed();
 }
 
@@ -71,10 +81,12 @@ function keepUp() {
   }
   video.playbackRate = 1 + Math.min(Math.max(spare - cushion, 0) / 2, 0.25);
   const [from, moment] = spoken.findLast(([from]) => from <= time) ?? spoken[0];
-  const lag = performance.now() / 1000 - moment - (time - from);
-  if (video.ended) return;
+  if (!playing) return;
+  lag = performance.now() / 1000 - moment - (time - from);
   find('.lag').textContent = lag.toFixed(1);
+  say();
 }
 
+find('.screen').hidden = !PLAYS; // the server then makes a film instead, which plays a few seconds later
 watch('value', () => { if (props.value) take(props.value); });
 setInterval(keepUp, 100);

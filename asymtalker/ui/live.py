@@ -19,6 +19,7 @@ from asymtalker.generation import GenerateOptions, load_pipeline
 from asymtalker.live import BEHIND, LiveChunk, LiveSources, Microphone, stream_live
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.spool import PacedSpeech, SpeechSource
+from asymtalker.media.video import FragmentWriter, SegmentWriter
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
@@ -51,6 +52,8 @@ PLAYER = """
   </dl>
 </div>
 """.replace("IDLE", IDLE)
+ASK_BROWSER = "(asked, ...values) => [document.querySelector('#live-player .screen').hidden, ...values]"
+"""Where the player cannot play, its screen is hidden."""
 PLAYER_SCRIPT = (Path(__file__).parent / "live.js").read_text()
 
 
@@ -96,24 +99,33 @@ class LiveTab:
         self._sources.close(request.session_hash)
 
     def talk(
-        self, request: gr.Request, portrait: Upload | None, steps: int | None, label: bool, *adjustments: Any
-    ) -> Iterator[dict[str, Any]]:
-        """The portrait speaks along with the microphone: what the player takes in."""
+        self,
+        request: gr.Request,
+        as_film: bool,
+        portrait: Upload | None,
+        steps: int | None,
+        label: bool,
+        *adjustments: Any,
+    ) -> Iterator[tuple[Any, Any]]:
+        """The portrait speaks along with the microphone: what the player takes in, or the film in its place."""
         microphone = self._sources.microphone(request.session_hash)
         if microphone:  # otherwise it was stopped before its turn came
-            yield from self._player_values(self._talk(microphone, portrait, steps, label, adjustments, request))
+            chunks = self._talk(microphone, portrait, steps, label, adjustments, request, _writer(as_film))
+            yield from _film_values(chunks) if as_film else _player_values(chunks)
 
     def play(
         self,
         request: gr.Request,
+        as_film: bool,
         portrait: Upload | None,
         speech: Upload | None,
         steps: int | None,
         label: bool,
         *adjustments: Any,
-    ) -> Iterator[dict[str, Any]]:
-        """The portrait speaks a recording: what the player takes in."""
-        yield from self._player_values(self._play(portrait, speech, steps, label, adjustments, request))
+    ) -> Iterator[tuple[Any, Any]]:
+        """The portrait speaks a recording: what the player takes in, or the film in its place."""
+        chunks = self._play(portrait, speech, steps, label, adjustments, request, _writer(as_film))
+        yield from _film_values(chunks) if as_film else _player_values(chunks)
 
     def stream(
         self,
@@ -129,13 +141,8 @@ class LiveTab:
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
         adjustments = (crop, zoom, shift_x, shift_y)
-        chunks = self._play(portrait, speech, steps, label, adjustments, request)
-        with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder, closing(chunks):
-            for number, chunk in enumerate(chunks):
-                path = Path(folder) / f"{number:05d}.mp4"
-                path.write_bytes(chunk.data)
-                yield str(path), _figures(chunk)
-                path.unlink()
+        for path, chunk in _files(self._play(portrait, speech, steps, label, adjustments, request)):
+            yield path, _figures(chunk)
 
     def _talk(
         self,
@@ -145,12 +152,13 @@ class LiveTab:
         label: bool,
         adjustments: tuple,
         request: gr.Request,
+        writer: type,
     ) -> Iterator[LiveChunk]:
         try:
             with shown_errors():
                 options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
                 found = read_crop(portrait, *adjustments)
-                yield from stream_on_device(self.checkpoint, found, microphone.spool, options)
+                yield from stream_on_device(self.checkpoint, found, microphone.spool, options, writer)
         finally:
             self._sources.close(request.session_hash, microphone)
 
@@ -162,6 +170,7 @@ class LiveTab:
         label: bool,
         adjustments: tuple,
         request: gr.Request,
+        writer: type = FragmentWriter,
     ) -> Iterator[LiveChunk]:
         with shown_errors():
             options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
@@ -170,18 +179,9 @@ class LiveTab:
             source = PacedSpeech(samples, load_pipeline(self.checkpoint).sampling_rate)
             self._sources.open(request.session_hash, source)
             try:
-                yield from stream_on_device(self.checkpoint, found, source, options)
+                yield from stream_on_device(self.checkpoint, found, source, options, writer)
             finally:
                 self._sources.close(request.session_hash, source)
-
-    def _player_values(self, chunks: Iterator[LiveChunk]) -> Iterator[dict[str, Any]]:
-        """Each value repeats the pieces before it: a page that is busy may see only the last of several values."""
-        run, pieces = secrets.token_hex(4), deque(maxlen=PIECES)
-        with closing(chunks):
-            for number, chunk in enumerate(chunks):
-                data = base64.b64encode(chunk.data).decode()
-                pieces.append({"number": number, "start": chunk.start, "data": data})
-                yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}
 
     def build(self, page: gr.Blocks, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
@@ -206,16 +206,21 @@ class LiveTab:
                         stop = gr.Button("Stop", min_width=90, interactive=False)
                 gr.HTML(f'<p class="consent">{CONSENT}</p>')
             with gr.Column(scale=6, min_width=320):
+                film = gr.Video(
+                    label="Live", streaming=True, autoplay=True, interactive=False, height=420, elem_id="live-film"
+                )
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
                 build_examples(examples, portrait.image, speech, "Examples")
         settings = [steps, label, *portrait.adjustments]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
+        as_film = gr.Checkbox(visible=False)  # the browser's answer, given with each call
+        shown = {"outputs": [player, film], "api_visibility": "private", "js": ASK_BROWSER, **action}
         talk = microphone.start_recording(self.listen, None, player, **PRIVATE).then(
-            self.talk, [portrait.image, *settings], player, api_visibility="private", **action
+            self.talk, [as_film, portrait.image, *settings], **shown
         )
         play = start.click(busy, outputs=[start, stop], **PRIVATE).then(
-            self.play, [portrait.image, speech, *settings], player, api_visibility="private", **action
+            self.play, [as_film, portrait.image, speech, *settings], **shown
         )
         start.click(self.wait, None, player, **PRIVATE)
         for run in (talk, play):
@@ -235,17 +240,52 @@ class LiveTab:
 
 
 def _stream(
-    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions
+    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions, writer: type
 ) -> Iterator[LiveChunk]:
-    yield from stream_live(load_pipeline(checkpoint), crop, source, options)
+    yield from stream_live(load_pipeline(checkpoint), crop, source, options, writer)
 
 
-def _seconds(checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions) -> float:
+def _seconds(
+    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions, writer: type
+) -> float:
     """Seconds of a GPU that a stream may take."""
     return options.max_seconds
 
 
 stream_on_device = on_device(_stream, _seconds)
+
+
+def _writer(as_film: bool) -> type[FragmentWriter | SegmentWriter]:
+    return SegmentWriter if as_film else FragmentWriter
+
+
+def _player_values(chunks: Iterator[LiveChunk]) -> Iterator[tuple[Any, Any]]:
+    """Each value repeats the pieces before it: a page that is busy may see only the last of several values."""
+    run, pieces = secrets.token_hex(4), deque(maxlen=PIECES)
+    with closing(chunks):
+        for number, chunk in enumerate(chunks):
+            data = base64.b64encode(chunk.data).decode()
+            pieces.append({"number": number, "start": chunk.start, "data": data})
+            yield _figures(chunk) | {"run": run, "mime": chunk.mime, "pieces": list(pieces)}, gr.skip()
+
+
+def _film_values(chunks: Iterator[LiveChunk]) -> Iterator[tuple[Any, Any]]:
+    """For browsers without MediaSource: `gr.Video` puts the pieces together, and plays them some seconds later."""
+    for path, chunk in _files(chunks):
+        figures = _figures(chunk)
+        if chunk.data:
+            figures["state"] += " This browser shows it some seconds later."
+        yield figures, path if chunk.data else gr.skip()
+
+
+def _files(chunks: Iterator[LiveChunk]) -> Iterator[tuple[str, LiveChunk]]:
+    """Each piece as a file, which is there until the next is asked for."""
+    with tempfile.TemporaryDirectory(prefix="asymtalker-live-") as folder, closing(chunks):
+        for number, chunk in enumerate(chunks):
+            path = Path(folder) / f"{number:05d}.mp4"
+            path.write_bytes(chunk.data)
+            yield str(path), chunk
+            path.unlink()
 
 
 def _figures(chunk: LiveChunk) -> dict[str, Any]:

@@ -60,6 +60,14 @@ THEME = gr.themes.Base(
     button_primary_text_color_dark="white",
 )
 
+NAME_EXAMPLES = """() => {
+  const name = () => document.querySelectorAll('[id^="examples-"]').forEach(examples =>
+    examples.querySelectorAll('button').forEach((button, i) => { button.ariaLabel ??= `Example ${i + 1}`; }));
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true}); // they appear one by one
+  name();
+}"""
+"""Gradio leaves the examples' buttons, which hold pictures, without a name."""
+
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100%; margin: 0 auto !important; }
 .gradio-container > .main, .gradio-container main { padding-top: 28px !important; }
@@ -69,35 +77,42 @@ CSS = """
 .masthead h1 { font-size: 30px; font-weight: 700; letter-spacing: -0.02em; margin: 0; line-height: 1.15; }
 .masthead p { color: var(--body-text-color-subdued); font-size: 16px; margin: 6px 0 4px; max-width: 62ch; }
 
-.when-full:not(:has(.full)) { display: none; }
 .block > label[data-testid="block-label"], .block-label { border: 0 !important; }
-.speech .upload-container .wrap { min-height: 130px; padding: 0; }
+.speech .upload-container .wrap { min-height: 179px; padding: 0; }  /* as high as a waveform: nothing jumps */
 
-.crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 64px; }
-.crop img { width: 64px; height: 64px; border-radius: 12px; flex: none; }
+.crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 96px; }
+.crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
+.crop i { border: 1px dashed var(--block-border-color); }
 .crop p { margin: 0; font-size: 14px; line-height: 1.4; color: var(--body-text-color-subdued); }
 .crop.trouble p { color: var(--error-text-color); }
 
-.figures { display: grid; grid-template-columns: 1fr 1.1fr 1fr 1.2fr; gap: 10px; margin: 0; }
-.figures div { background: var(--block-background-fill); border: 1px solid var(--block-border-color);
-  border-radius: var(--radius-lg); padding: 10px 12px; min-width: 0; }
+.figures { display: flex; flex-wrap: wrap; gap: 10px; margin: 0; }
+.figures div { flex: 1 1 28%; min-width: 124px; padding: 10px 12px; border-radius: var(--radius-lg);
+  background: var(--block-background-fill); border: 1px solid var(--block-border-color); }
 .figures dt { font-size: 12px; white-space: nowrap; color: var(--body-text-color-subdued); }
 .figures dd { margin: 2px 0 0; font-size: 17px; font-weight: 700; font-variant-numeric: tabular-nums;
   letter-spacing: -0.01em; white-space: nowrap; }
 .figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
 
-.link { margin: 8px 2px 0 !important; font-size: 13px; color: var(--body-text-color-subdued); }
+#video .empty { flex-direction: column; gap: 12px; }
+#video .empty::after { content: "Give a portrait and speech, and press Generate."; padding: 0 24px; text-align: center;
+  color: var(--body-text-color-subdued); }
+
+.link { margin: 8px 2px 0 !important; font-size: 13px; min-height: 1.5em; color: var(--body-text-color-subdued); }
+.link a { padding: 0 !important; margin: 0 !important; }
 
 .live .screen { position: relative; aspect-ratio: 1; max-height: 420px; width: 100%; display: grid; place-items: center;
   overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); }
 .live .screen > * { grid-area: 1 / 1; }
+.live .figures div { flex: 1 1 auto; min-width: 0; }
+.live .screen[hidden], #live-film { display: none; }
+.column:has(.live .screen[hidden]) > #live-film { display: block; }
 .live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
 .live video[src] { opacity: 1; }
 .live video[src] + .empty { display: none; }
 .live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
-.live .figures { grid-template-columns: 1.6fr 1fr 1fr; }
 
 .compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
 .compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
@@ -142,9 +157,9 @@ CSS = """
 
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
-  .figures { grid-template-columns: repeat(2, 1fr); }
+  .speech .upload-container .wrap { min-height: 207px; }
   .column:has(#live-player) { order: -1; }  /* what one looks at while speaking */
-  [id^="examples-"] .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
-  [id^="examples-"] .gallery img { width: 100%; height: auto; aspect-ratio: 1; }
+  [id^="examples-"] > .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
+  [id^="examples-"] .gallery-item * { width: 100%; height: auto; }
 }
 """

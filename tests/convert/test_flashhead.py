@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKLLTXVideo
+from gradio_client import Client, handle_file
 from safetensors.torch import load_file
 from transformers import Wav2Vec2Model
 
@@ -17,7 +18,9 @@ from asymtalker.convert import convert_flashhead
 from asymtalker.convert.files import check_weights, write_model
 from asymtalker.convert.flashhead import build_transformer, rename_weights
 from asymtalker.convert.parts import write_speech_encoder
+from asymtalker.media.video import probe_video
 from asymtalker.models import AsymTalkerTransformer3DModel, Wav2Vec2SpeechEncoder
+from tests.conftest import serve_app
 from tests.convert.published import (
     FULL_LITE,
     GOLDEN,
@@ -162,3 +165,22 @@ def test_from_the_command_line_to_a_video(flashhead, wav2vec2, portrait_file, sp
         assert main(["generate", *inputs, "--checkpoint", str(folder)]) == 0, capsys.readouterr().err
         assert f"{math.ceil(1.3 * 25)} frames" in capsys.readouterr().out
         assert video.stat().st_size > 0
+
+
+def test_from_the_app_to_a_client(converted, portrait_file, speech_file, tmp_path):
+    """All of the app's actions on a converted checkpoint, and the same folder in the benchmark."""
+    variant, folder = converted
+    inputs = {"portrait": handle_file(portrait_file), "speech": handle_file(speech_file), "crop": False}
+    with serve_app(folder, tmp_path) as url:
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        info = client.predict(api_name="/info")
+        assert (info["size"], info["steps"]) == ([SIZE, SIZE], 4)
+        assert info["chunk_frames"] == {"pro": 28, "lite": 24}[variant]
+        video, figures = client.predict(**inputs, seed=1, api_name="/generate")
+        assert probe_video(video).frames == figures["frames"] == math.ceil(1.3 * 25)
+        *_, (_, figures) = client.submit(**inputs, api_name="/live")
+        assert figures["start"] == pytest.approx(1.32)
+        *sides, film, figures = client.predict(**inputs, left={"steps": 1}, right={"steps": 2}, api_name="/compare")
+        assert [probe_video(side).frames for side in sides] == [math.ceil(1.3 * 25)] * 2
+        assert probe_video(film).width >= 2 * SIZE
+    assert main(["benchmark", "--checkpoint", str(folder), "--chunks", "2"]) == 0

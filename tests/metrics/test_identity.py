@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from asymtalker.media.portrait import crop_portrait, read_portrait
-from asymtalker.metrics import IdentityDrift, appearance_distance, distance_between_people, geometry_distance
+from asymtalker.metrics import (
+    STRANGERS,
+    IdentityDrift,
+    appearance_distance,
+    distance_between_people,
+    geometry_distance,
+)
 from asymtalker.metrics.identity import ARCFACE_TEMPLATE, FIVE_POINTS, align_face
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -67,6 +73,10 @@ def test_blocks_give_what_the_whole_gives(people):
 def test_the_unit_needs_two_people(people):
     with pytest.raises(ValueError, match="two people"):
         distance_between_people(people[:2], ["one", "one"], appearance_distance)
+
+
+def test_the_unit_of_one_portrait_is_about_that_of_the_examples(unit):
+    assert pytest.approx(unit, rel=0.15) == STRANGERS
 
 
 def test_geometry_does_not_mind_where_the_face_is_nor_what_the_mouth_does():
