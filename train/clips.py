@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 STORE_ROOM = 1.125
 """A clip keeps this much more than the crop, so that the crop can be jittered."""
+LIPS_SUFFIX = ".lips.npy"
 FACE_PROBES = 8
 DECODED_AHEAD = 2
 """Clips that each thread of a stream decodes before they are asked for."""
@@ -52,6 +53,7 @@ class Clip:
         speech: int16 (samples,) at 16 kHz.
         crop: left, top, side of the app's crop, in pixels of `frames`.
         face: left, top, width, height of the face box, in pixels of `frames`.
+        lips: movements of the lips' landmarks as `train/speech.py` measured them, float32 (F, 80); None: nobody has.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Clip:
     speech: np.ndarray
     crop: tuple[float, float, float]
     face: tuple[float, float, float, float]
+    lips: np.ndarray | None = None
 
 
 class Position(NamedTuple):
@@ -361,12 +364,14 @@ def _read_stored(target: Path) -> Clip | None:
     if "error" in record:
         logger.warning("left out %s: %s", target.name, record["error"])
         return None
+    lips = target.with_suffix(LIPS_SUFFIX)
     return Clip(
         name=target.name,
         frames=np.load(target.with_suffix(".frames.npy"), mmap_mode="r"),
         speech=np.load(target.with_suffix(".speech.npy")),
         crop=tuple(record["crop"]),
         face=tuple(record["face"]),
+        lips=np.load(lips) if lips.exists() else None,
     )
 
 

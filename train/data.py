@@ -20,6 +20,7 @@ from torch import Tensor
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import cut_speech, speech_span
+from asymtalker.models.motion import LIP_POINTS
 from train.clips import Clip, StreamedClips, split_clips
 from train.config import DataSettings, RunSettings
 
@@ -61,7 +62,7 @@ def sample_window(
 
     Returns:
         `window` uint8 (F, H, W, 3), `portrait` uint8 (H, W, 3), `segment` float32 (samples,) of sound for
-        `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is.
+        `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is, `lips` float32 (F, 80), NaN where unknown.
     """
     start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
@@ -206,7 +207,13 @@ class _View:
         if self._noisy:
             level = 10 ** rng.uniform(-4, -2.5)
             segment = segment + level * torch.from_numpy(rng.standard_normal(len(segment), dtype=np.float32))
-        return {"window": self.frames(indices), "segment": segment}
+        return {"window": self.frames(indices), "segment": segment, "lips": self._lips(indices)}
+
+    def _lips(self, indices: list[int]) -> Tensor:
+        lips = self._clip.lips
+        if lips is None or not len(lips):
+            return torch.full((len(indices), 2 * LIP_POINTS), torch.nan)
+        return torch.from_numpy(lips[np.minimum(indices, len(lips) - 1)])
 
 
 class WindowDataset(torch.utils.data.Dataset):

@@ -36,6 +36,8 @@ class PainterSettings(WindowStageSettings):
     learning_rate, weight_decay: of AdamW.
     frames: new frames of a window that are painted, drawn at random.
     mouth_weight: how much more the mouth counts in the loss.
+    thrift: price of paint. Where paint gains little, as over texture that displacement has not put quite right, it is
+        but a blur, and there is to be none.
     """
 
     init: str
@@ -43,15 +45,16 @@ class PainterSettings(WindowStageSettings):
     weight_decay: float = 0.0
     frames: int = 4
     mouth_weight: float = 10.0
+    thrift: float = 0.3
 
 
 def paint_batch(
     pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: PainterSettings
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Paints frames of a batch of `train.data.WindowDataset`: (painted, real, weights), (B·F, 3 or 1, H, W).
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Paints frames of a batch of `train.data.WindowDataset`: (painted, paint, real, weights), (B·F, 3 or 1, H, W).
 
     The displacements have more or less of what moves within a face taken out of them, as those that a network predicts
-    have it: the painter has to make up for it.
+    have it: the painter has to make up for it. Lips move as they were measured, else as they are heard.
     """
     layout, painter = pipeline.layout, pipeline.transformer.motion.painter
     with torch.no_grad():
@@ -64,9 +67,11 @@ def paint_batch(
         field = F.interpolate(torch.lerp(coarse, displacement, share), size=portrait.shape[-2:], mode="bilinear")
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
-    voice = painter.listen(speech[:, -layout.new_frames :][:, chosen]).flatten(0, 1)
-    painted = painter(portrait.repeat_interleave(settings.frames, 0), field, voice)
-    return painted, real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
+    heard = painter.listen(speech[:, -layout.new_frames :][:, chosen])
+    measured = batch["lips"][:, -layout.new_frames :][:, chosen].to(heard.dtype)
+    lips = torch.where(measured.isfinite(), measured.nan_to_num(), heard).flatten(0, 1)
+    painted, paint = painter.show(portrait.repeat_interleave(settings.frames, 0), field, lips)
+    return painted, paint, real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,8 +95,8 @@ def main(argv: list[str] | None = None) -> None:
         rate = run.learning_rate(settings.learning_rate)
         with accelerator.accumulate(painter):
             with accelerator.autocast():
-                painted, real, weights = paint_batch(pipeline, batch, settings)
-            loss = painting_loss(painted, real, weights)
+                painted, paint, real, weights = paint_batch(pipeline, batch, settings)
+            loss = painting_loss(painted, real, weights) + settings.thrift * (weights * paint.abs()).mean()
             accelerator.backward(loss)
             norm = update(accelerator, painter, optimizer, rate, settings.max_grad_norm)
         run.log(loss=loss.detach(), gradient=norm, rate=rate)

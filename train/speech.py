@@ -28,7 +28,8 @@ from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.metrics.estimate import MetricUnavailableError
 from asymtalker.metrics.face_mesh import LIPS, LOWER_LIP, RIGID, UPPER_LIP, FaceMesh, eye_distance, fill_gaps
 from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
-from train.clips import Clip, split_clips, store_folder
+from asymtalker.models.transformer import SPEECH_WINDOW
+from train.clips import LIPS_SUFFIX, Clip, split_clips, store_folder
 from train.config import DataSettings, parse_settings
 from train.data import quiet_frames
 from train.loop import explained, open_pipeline
@@ -84,6 +85,8 @@ def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     Returns:
         (F, 40, 2) in eye distances: the lips' landmarks, the head's movements taken out, away from their rest.
     """
+    if not len(landmarks):
+        return np.empty((0, len(LIPS), 2), np.float32)
     resting = np.median(landmarks, axis=0)
     rigid = landmarks[:, list(RIGID)]
     centre = rigid.mean(1, keepdims=True)
@@ -97,37 +100,40 @@ def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
 
 
 def measure_lips(clips: list[Clip], folder: Path) -> list[Talk]:
-    """The talk of clips; landmarks that are not yet in `folder` are measured and kept there.
+    """The talk of clips; movements of lips that are not yet in `folder` are measured and kept there.
 
     Clips in which no face is found are left out.
 
     Raises:
         MetricUnavailableError: landmarks have to be measured, and there is no face mesh.
     """
-    paths = [folder / f"{clip.name}.landmarks.npy" for clip in clips]
+    paths = [folder / f"{clip.name}{LIPS_SUFFIX}" for clip in clips]
     missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.exists()]
     if missing:
         with FaceMesh() as mesh:
             for clip, path in tqdm(missing, desc="landmarks"):
                 mesh.reset()
                 beside = path.with_suffix(".part.npy")
-                np.save(beside, mesh.landmarks(clip.frames)[..., :2].astype(np.float16))
+                np.save(beside, _measured(clip, mesh.landmarks(clip.frames)[..., :2]))
                 beside.replace(path)
-    talks = []
-    for clip, path in zip(clips, paths, strict=True):
-        try:
-            talks.append(_talk(clip, np.load(path)))
-        except ValueError as error:
-            logger.warning("left out %s: %s", clip.name, error)
-    return talks
+    return [_talk(clip, lips) for clip, path in zip(clips, paths, strict=True) if len(lips := np.load(path))]
 
 
-def _talk(clip: Clip, landmarks: np.ndarray) -> Talk:
-    frames = min(len(landmarks), len(clip.speech) // SAMPLES_PER_FRAME)
+def _measured(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
+    """Movements of lips (F, 80), none where no face was found."""
+    try:
+        landmarks = fill_gaps(landmarks)
+    except ValueError as error:
+        logger.warning("left out %s: %s", clip.name, error)
+        landmarks = landmarks[:0]
     quiet = quiet_frames(clip)
-    movement = lip_movement(fill_gaps(landmarks[:frames]), quiet[quiet < frames])
+    return lip_movement(landmarks, quiet[quiet < len(landmarks)]).reshape(len(landmarks), -1)
+
+
+def _talk(clip: Clip, lips: np.ndarray) -> Talk:
+    frames = min(len(lips), len(clip.speech) // SAMPLES_PER_FRAME)
     speech = clip.speech[: frames * SAMPLES_PER_FRAME].astype(np.float32) / 32768
-    return Talk(torch.from_numpy(speech), torch.from_numpy(movement))
+    return Talk(torch.from_numpy(speech), torch.from_numpy(lips[:frames].reshape(frames, -1, 2)))
 
 
 def draw_batch(talks: list[Talk], settings: SpeechSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -195,6 +201,11 @@ def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder) -
     fitting = new.state_dict()
     kept = {name: value for name, value in old.state_dict().items() if value.shape == fitting[name].shape}
     new.load_state_dict(kept, strict=False)
+    if new.motion is not None:  # it reads the lips of a frame from the features of the same
+        reading = new.motion.painter.lips
+        weights = torch.zeros_like(reading.weight).unflatten(1, (SPEECH_WINDOW, -1))
+        weights[:, SPEECH_WINDOW // 2] = encoder.to_landmarks.weight.detach()
+        reading.load_state_dict({"weight": weights.flatten(1), "bias": encoder.to_landmarks.bias.detach()})
     pipeline.register_modules(speech_encoder=encoder, transformer=new)
 
 

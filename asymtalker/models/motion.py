@@ -15,6 +15,8 @@ from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, u
 
 CELL = 4
 """Displacements are predicted for cells of this many pixels, and interpolated between them."""
+LIP_POINTS, LIP_SCALE = 40, 0.05
+"""Landmarks of lips, and how far they move, in distances of the outer eye corners."""
 FINE_CELL = 2
 """Lips are parted for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
@@ -100,16 +102,20 @@ class Painter(nn.Module):
     displaced portrait wherever they are, so that what is learnt from one face holds for the next. They part them where
     their outlines are, more finely than a network of a few tokens could say it, and paint what comes to light.
 
+    What it goes by are movements of lip landmarks. It is trained with those of real clips, in which nothing is left to
+    be guessed, and used with those that are heard (`listen`).
+
     Args:
         speech_dim: numbers in the speech features around a frame.
         hidden_dim: channels of the convolutions.
-        features: what a frame keeps of the voice.
+        features: what the convolutions are told of the lips.
     """
 
     def __init__(self, speech_dim: int, hidden_dim: int = 64, features: int = 32) -> None:
         super().__init__()
         colours = 3 * CELL**2
-        self.voice = nn.Linear(speech_dim, features)
+        self.lips = nn.Linear(speech_dim, 2 * LIP_POINTS)
+        self.told = nn.Linear(2 * LIP_POINTS, features)
         self.find = nn.Conv2d(colours + 2 + features, hidden_dim, 3, padding=1)
         self.open = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1) for _ in range(2))
         self.scale = nn.ModuleList(nn.Linear(features, hidden_dim) for _ in range(2))
@@ -120,22 +126,28 @@ class Painter(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def listen(self, speech: Tensor) -> Tensor:
-        """Speech features around frames (B, F, 5, layers, dim) to what is kept of them (B, F, features)."""
-        return self.voice(speech.flatten(2).to(self.voice.weight.dtype))
+        """Speech features around frames (B, F, 5, layers, dim) to lip movements (B, F, 80), in eye distances."""
+        return self.lips(speech.flatten(2).to(self.lips.weight.dtype))
 
-    def forward(self, portraits: Tensor, displacement: Tensor, voice: Tensor) -> Tensor:
-        """Paints portraits (B, 3, H, W) in [-1, 1], displaced by (B, 2, H, W) pixels, with the voice (B, features)."""
+    def forward(self, portraits: Tensor, displacement: Tensor, lips: Tensor) -> Tensor:
+        """Shows portraits (B, 3, H, W) in [-1, 1], displaced by (B, 2, H, W) pixels, with their lips moved (B, 80)."""
+        return self.show(portraits, displacement, lips)[0]
+
+    def show(self, portraits: Tensor, displacement: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`; returns what is shown, and what of it is paint (B, 3, H, W)."""
         dtype = self.find.weight.dtype
+        voice = self.told(lips.to(dtype) / LIP_SCALE)
         cells = F.pixel_unshuffle(warp(portraits, displacement).to(dtype), CELL)
         y, x = (torch.linspace(-1, 1, size, device=portraits.device, dtype=dtype) for size in cells.shape[-2:])
         places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(portraits), -1, -1, -1)
-        heard = voice.to(dtype)[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
+        heard = voice[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
         hidden = F.silu(self.find(torch.cat([cells, places, heard], dim=1)))
         for convolution, scale in zip(self.open, self.scale, strict=True):
-            hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice.to(dtype))[:, :, None, None]))
+            hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
         parted = F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(displacement.dtype)
         shown = warp(portraits, displacement + _resize(parted, portraits.shape[-2:]), "bicubic")
-        return shown + F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
+        paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
+        return shown + paint, paint
 
 
 class Observation(NamedTuple):
@@ -292,8 +304,8 @@ class MotionPrior(nn.Module):
         count = displacement.shape[2]
         kept = F.pad(_decay(FACE_EASE, count - 1, fine), (0, 0, 0, 0, 1, 0), value=1.0)
         field = _unfold(_resize(_fold(displacement), size), count) + kept * fine
-        voice = self.painter.listen(speech[:, self.frames * (self.continuity_latents - 1) :]).flatten(0, 1)
-        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), voice), count)
+        lips = self.painter.listen(speech[:, self.frames * (self.continuity_latents - 1) :]).flatten(0, 1)
+        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), lips), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 
