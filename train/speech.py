@@ -85,8 +85,6 @@ def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     Returns:
         (F, 40, 2) in eye distances: the lips' landmarks, the head's movements taken out, away from their rest.
     """
-    if not len(landmarks):
-        return np.empty((0, len(LIPS), 2), np.float32)
     resting = np.median(landmarks, axis=0)
     rigid = landmarks[:, list(RIGID)]
     centre = rigid.mean(1, keepdims=True)
@@ -114,18 +112,18 @@ def measure_lips(clips: list[Clip], folder: Path) -> list[Talk]:
             for clip, path in tqdm(missing, desc="landmarks"):
                 mesh.reset()
                 beside = path.with_suffix(".part.npy")
-                np.save(beside, _measured(clip, mesh.landmarks(clip.frames)[..., :2]))
+                np.save(beside, clip_lips(clip, mesh.landmarks(clip.frames)[..., :2]))
                 beside.replace(path)
     return [_talk(clip, lips) for clip, path in zip(clips, paths, strict=True) if len(lips := np.load(path))]
 
 
-def _measured(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
-    """Movements of lips (F, 80), none where no face was found."""
+def clip_lips(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
+    """`lip_movement` of a clip as (F, 80), from landmarks (F, 478, 2); (0, 80) if too few show a face."""
     try:
         landmarks = fill_gaps(landmarks)
     except ValueError as error:
         logger.warning("left out %s: %s", clip.name, error)
-        landmarks = landmarks[:0]
+        return np.empty((0, 2 * len(LIPS)), np.float32)
     quiet = quiet_frames(clip)
     return lip_movement(landmarks, quiet[quiet < len(landmarks)]).reshape(len(landmarks), -1)
 
@@ -160,7 +158,7 @@ def train(encoder: LandmarkSpeechEncoder, talks: list[Talk], settings: SpeechSet
     talks = [talk for talk in talks if len(talk.lips) >= settings.span_frames]
     if not talks:
         raise ValueError(f"All clips are shorter than {settings.span_frames} frames; give a smaller span_frames.")
-    scale = torch.cat([talk.lips for talk in talks]).std(0).mean()
+    scale = torch.cat([talk.lips for talk in talks]).square().mean().sqrt()
     weight = settings.opening_weight
     parameters = [value for value in encoder.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
