@@ -113,7 +113,7 @@ def fit_prior(
         frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
         noise_free = torch.cat([window.continuity, window.latents], dim=2)
-        seen, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)))
+        seen, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)), window.speech)
         held_image = warp(seen.portrait, seen.start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
         displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
         rests.append((window.latents - motion.guess(seen, displacement, window.speech)).square().mean((0, 3, 4)))

@@ -53,7 +53,8 @@ class Clip:
         speech: int16 (samples,) at 16 kHz.
         crop: left, top, side of the app's crop, in pixels of `frames`.
         face: left, top, width, height of the face box, in pixels of `frames`.
-        lips: movements of the lips' landmarks as `train/speech.py` measured them, float32 (F, 80); None: nobody has.
+        lips: as `train/speech.py` measured them, float32 (F, 164): their movements (80), and where they and the outer
+            eye corners are, in pixels of `frames` (84); None: nobody has.
     """
 
     name: str

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import speech_windows
-from asymtalker.models.motion import measure_displacement
+from asymtalker.models.motion import measure_displacement, move_lips
 from train.config import parse_settings
 from train.data import WindowStageSettings, open_windows, to_unit
 from train.loop import Run, explained, open_pipeline, start, update
 from train.losses import painting_loss
 
+FINDING_WEIGHT = 0.01
 BLUR = 5
 """Cells over which a displacement is averaged that is to show nothing of the lips."""
 
@@ -48,30 +49,46 @@ class PainterSettings(WindowStageSettings):
     thrift: float = 0.3
 
 
-def paint_batch(
+def painter_loss(
     pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: PainterSettings
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Paints frames of a batch of `train.data.WindowDataset`: (painted, paint, real, weights), (B·F, 3 or 1, H, W).
+) -> dict[str, Tensor]:
+    """The losses of frames of a batch of `train.data.WindowDataset`: their sum `loss`, and its parts.
 
     The displacements have more or less of what moves within a face taken out of them, as those that a network predicts
     have it: the painter has to make up for it. Lips move as they were measured, else as they are heard.
     """
     layout, painter = pipeline.layout, pipeline.transformer.motion.painter
+    chosen = torch.randperm(layout.new_frames)[: settings.frames] - layout.new_frames  # from the end of the window
+    portrait, measured = to_unit(batch["portrait"]), batch["portrait_points"]
+    found, known = painter.finder(portrait), measured.isfinite()
+    miss = torch.where(known, found - measured.nan_to_num(), 0).abs().mean()
     with torch.no_grad():
-        portrait = to_unit(batch["portrait"])
-        chosen = torch.randperm(layout.new_frames)[: settings.frames]
-        real = to_unit(batch["window"])[:, :, layout.continuity_frames :][:, :, chosen]
-        displacement = measure_displacement(portrait, real).transpose(1, 2).flatten(0, 1)
-        coarse = F.avg_pool2d(displacement, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
-        share = torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
-        field = F.interpolate(torch.lerp(coarse, displacement, share), size=portrait.shape[-2:], mode="bilinear")
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
-    heard = painter.listen(speech[:, -layout.new_frames :][:, chosen])
-    measured = batch["lips"][:, -layout.new_frames :][:, chosen].to(heard.dtype)
-    lips = torch.where(measured.isfinite(), measured.nan_to_num(), heard).flatten(0, 1)
-    painted, paint = painter.show(portrait.repeat_interleave(settings.frames, 0), field, lips)
-    return painted, paint, real.transpose(1, 2).flatten(0, 1), weights / weights.mean()
+        weights = weights / weights.mean()
+    heard = painter.listen(speech[:, chosen])
+    lips = batch["lips"][:, chosen] - batch["portrait_lips"].unsqueeze(1)
+    lips = torch.where(lips.isfinite(), lips.nan_to_num(), heard).flatten(0, 1)
+    points = torch.where(known, measured.nan_to_num(), found.detach()).repeat_interleave(settings.frames, 0)
+    portraits = portrait.repeat_interleave(settings.frames, 0)
+    real = to_unit(batch["window"])[:, :, chosen].transpose(1, 2).flatten(0, 1)
+    field = head_displacement(portraits, points, lips.detach(), real)
+    painted, paint = painter.show(portraits, field, points, lips)
+    losses = {
+        "painting": painting_loss(painted, real, weights),
+        "paint": settings.thrift * (weights * paint.abs()).mean(),
+        "finding": FINDING_WEIGHT * miss,
+    }
+    return {"loss": sum(losses.values()), **losses}
+
+
+@torch.no_grad()
+def head_displacement(portraits: Tensor, points: Tensor, lips: Tensor, real: Tensor) -> Tensor:
+    """Where real frames look in portraits whose lips have moved already, more or less coarsely: (B, 2, H, W)."""
+    displacement = measure_displacement(move_lips(portraits, points, lips), real.unsqueeze(2)).squeeze(2)
+    coarse = F.avg_pool2d(displacement, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
+    share = torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
+    return F.interpolate(torch.lerp(coarse, displacement, share), size=real.shape[-2:], mode="bilinear")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,11 +112,10 @@ def main(argv: list[str] | None = None) -> None:
         rate = run.learning_rate(settings.learning_rate)
         with accelerator.accumulate(painter):
             with accelerator.autocast():
-                painted, paint, real, weights = paint_batch(pipeline, batch, settings)
-            loss = painting_loss(painted, real, weights) + settings.thrift * (weights * paint.abs()).mean()
-            accelerator.backward(loss)
+                losses = painter_loss(pipeline, batch, settings)
+            accelerator.backward(losses["loss"])
             norm = update(accelerator, painter, optimizer, rate, settings.max_grad_norm)
-        run.log(loss=loss.detach(), gradient=norm, rate=rate)
+        run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
         run.complete_step()
     run.end()
 

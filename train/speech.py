@@ -26,7 +26,16 @@ from tqdm import tqdm
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.metrics.estimate import MetricUnavailableError
-from asymtalker.metrics.face_mesh import LIPS, LOWER_LIP, RIGID, UPPER_LIP, FaceMesh, eye_distance, fill_gaps
+from asymtalker.metrics.face_mesh import (
+    LIPS,
+    LOWER_LIP,
+    OUTER_EYES,
+    RIGID,
+    UPPER_LIP,
+    FaceMesh,
+    eye_distance,
+    fill_gaps,
+)
 from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
 from asymtalker.models.transformer import SPEECH_WINDOW
 from train.clips import LIPS_SUFFIX, Clip, split_clips, store_folder
@@ -118,20 +127,26 @@ def measure_lips(clips: list[Clip], folder: Path) -> list[Talk]:
 
 
 def clip_lips(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
-    """`lip_movement` of a clip as (F, 80), from landmarks (F, 478, 2); (0, 80) if too few show a face."""
+    """What is kept of a clip's landmarks (F, 478, 2): movements of the lips, and where they and the eye corners are.
+
+    Returns:
+        float32 (F, 80 + 84); (0, 164) if too few frames show a face.
+    """
     try:
         landmarks = fill_gaps(landmarks)
     except ValueError as error:
         logger.warning("left out %s: %s", clip.name, error)
-        return np.empty((0, 2 * len(LIPS)), np.float32)
-    quiet = quiet_frames(clip)
-    return lip_movement(landmarks, quiet[quiet < len(landmarks)]).reshape(len(landmarks), -1)
+        landmarks = landmarks[:0]
+    frames, quiet = len(landmarks), quiet_frames(clip)
+    movement = lip_movement(landmarks, quiet[quiet < frames]) if frames else np.empty((0, len(LIPS), 2))
+    places = landmarks[:, [*LIPS, *OUTER_EYES]]
+    return np.concatenate([movement, places], axis=1).reshape(frames, -1).astype(np.float32)
 
 
 def _talk(clip: Clip, lips: np.ndarray) -> Talk:
     frames = min(len(lips), len(clip.speech) // SAMPLES_PER_FRAME)
     speech = clip.speech[: frames * SAMPLES_PER_FRAME].astype(np.float32) / 32768
-    return Talk(torch.from_numpy(speech), torch.from_numpy(lips[:frames].reshape(frames, -1, 2)))
+    return Talk(torch.from_numpy(speech), torch.from_numpy(lips[:frames, : 2 * len(LIPS)].reshape(frames, -1, 2)))
 
 
 def draw_batch(talks: list[Talk], settings: SpeechSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

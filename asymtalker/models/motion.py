@@ -17,6 +17,8 @@ CELL = 4
 """Displacements are predicted for cells of this many pixels, and interpolated between them."""
 LIP_POINTS, LIP_SCALE = 40, 0.05
 """Landmarks of lips, and how far they move, in distances of the outer eye corners."""
+LIP_REACH, LIP_HOLD = 0.06, 0.05
+"""How far around a lip's landmark the picture goes with it, in eye distances, and what holds it back there."""
 FINE_CELL = 2
 """Lips are parted for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
@@ -95,15 +97,71 @@ def measure_displacement(portrait: Tensor, frames: Tensor) -> Tensor:
     return _unfold(F.avg_pool2d(flow, CELL // PYRAMID[-1]), count)
 
 
+class LipFinder(nn.Module):
+    """Finds the lips and the outer eye corners of a portrait: a few convolutions, and the mean place of what they see.
+
+    Args:
+        hidden_dim: channels of the convolutions.
+    """
+
+    def __init__(self, hidden_dim: int = 64) -> None:
+        super().__init__()
+        self.see = nn.Conv2d(3 * CELL**2, hidden_dim, 3, padding=1)
+        self.gather = nn.Conv2d(hidden_dim, hidden_dim, 3, stride=2, padding=1)
+        self.relate = nn.ModuleList(
+            nn.Conv2d(hidden_dim, hidden_dim, 3, padding=dilation, dilation=dilation) for dilation in (1, 2, 4)
+        )
+        self.out = nn.Conv2d(hidden_dim, LIP_POINTS + 2, 1)
+
+    def forward(self, portraits: Tensor) -> Tensor:
+        """Landmarks (B, 42, 2) in pixels of portraits (B, 3, H, W) in [-1, 1]: the lips', then the eyes'."""
+        dtype = self.see.weight.dtype
+        hidden = F.silu(self.gather(F.silu(self.see(F.pixel_unshuffle(portraits.to(dtype), CELL)))))
+        for convolution in self.relate:
+            hidden = hidden + F.silu(convolution(hidden))
+        shares = self.out(hidden).float().flatten(2).softmax(-1)  # b points (h w)
+        y, x = (torch.arange(size, device=shares.device) * 2.0 * CELL + CELL for size in hidden.shape[-2:])
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+        return shares @ places
+
+
+def lip_displacement(points: Tensor, lips: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where a portrait with moved lips looks in the portrait as it is.
+
+    Around a moved landmark the picture is displaced as the landmark is, and less and less further away.
+
+    Args:
+        points: landmarks of the portraits as `LipFinder` gives them, (B, 42, 2).
+        lips: movements of the lips, (B, 80) in eye distances.
+        size: height and width of the portraits.
+
+    Returns:
+        (B, 2, H/2, W/2) in pixels.
+    """
+    places, eyes = points[:, :LIP_POINTS].float(), points[:, LIP_POINTS:].float()
+    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).view(-1, 1, 1)
+    moves = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
+    y, x = (torch.arange(side // FINE_CELL, device=lips.device) * FINE_CELL + 0.5 * FINE_CELL for side in size)
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (h w) 2
+    distance = torch.cdist(grid.expand(len(lips), -1, -1), places + moves) / (LIP_REACH * unit)
+    weights = torch.exp(-0.5 * distance.square())
+    field = -(weights @ moves) / (weights.sum(-1, keepdim=True) + LIP_HOLD)
+    return field.transpose(1, 2).unflatten(2, [side // FINE_CELL for side in size])
+
+
+def move_lips(portraits: Tensor, points: Tensor, lips: Tensor) -> Tensor:
+    """Portraits (B, 3, H, W) with their lips moved and nothing painted; arguments as for `lip_displacement`."""
+    size = portraits.shape[-2:]
+    return warp(portraits, _resize(lip_displacement(points, lips, size), size))
+
+
 class Painter(nn.Module):
-    """Moves and paints what displacement cannot show, above all an opening mouth, as the voice has it.
+    """Moves the lips of a portrait as the voice has it, and paints what comes to light.
 
-    A portrait with closed lips has nothing between them to be displaced. A few convolutions find the lips in the
-    displaced portrait wherever they are, so that what is learnt from one face holds for the next. They part them where
-    their outlines are, more finely than a network of a few tokens could say it, and paint what comes to light.
-
-    What it goes by are movements of lip landmarks. It is trained with those of real clips, in which nothing is left to
-    be guessed, and used with those that are heard (`listen`).
+    A portrait with closed lips has nothing between them to be displaced, and a network of a few tokens cannot say where
+    lips part. Landmarks can: the portrait's are found, those of a moment are heard, and the picture between them is
+    displaced accordingly. A few convolutions correct that and paint the inside of the mouth. They are trained with lips
+    as they moved in real clips, where nothing is left to be guessed, and used with those that are heard (`listen`).
 
     Args:
         speech_dim: numbers in the speech features around a frame.
@@ -113,13 +171,14 @@ class Painter(nn.Module):
 
     def __init__(self, speech_dim: int, hidden_dim: int = 64, features: int = 32) -> None:
         super().__init__()
-        colours = 3 * CELL**2
+        colours, parts = 3 * CELL**2, (CELL // FINE_CELL) ** 2
+        self.finder = LipFinder()
         self.lips = nn.Linear(speech_dim, 2 * LIP_POINTS)
         self.told = nn.Linear(2 * LIP_POINTS, features)
-        self.find = nn.Conv2d(colours + 2 + features, hidden_dim, 3, padding=1)
+        self.find = nn.Conv2d(colours + 2 * parts + 2 + features, hidden_dim, 3, padding=1)
         self.open = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1) for _ in range(2))
         self.scale = nn.ModuleList(nn.Linear(features, hidden_dim) for _ in range(2))
-        self.part = nn.Conv2d(hidden_dim, 2 * (CELL // FINE_CELL) ** 2, 3, padding=1)
+        self.part = nn.Conv2d(hidden_dim, 2 * parts, 3, padding=1)
         self.colour = nn.Conv2d(hidden_dim, colours, 3, padding=1)
         for layer in (self.part, self.colour):
             nn.init.zeros_(layer.weight)
@@ -129,23 +188,33 @@ class Painter(nn.Module):
         """Speech features around frames (B, F, 5, layers, dim) to lip movements (B, F, 80), in eye distances."""
         return self.lips(speech.flatten(2).to(self.lips.weight.dtype))
 
-    def forward(self, portraits: Tensor, displacement: Tensor, lips: Tensor) -> Tensor:
-        """Shows portraits (B, 3, H, W) in [-1, 1], displaced by (B, 2, H, W) pixels, with their lips moved (B, 80)."""
-        return self.show(portraits, displacement, lips)[0]
+    def forward(self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor) -> Tensor:
+        """Shows portraits with their lips moved.
 
-    def show(self, portraits: Tensor, displacement: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
+        Args:
+            portraits: (B, 3, H, W) in [-1, 1].
+            displacement: of all but the lips, (B, 2, H, W) in pixels.
+            points: landmarks of the portraits as `LipFinder` gives them, (B, 42, 2).
+            lips: movements of the lips, (B, 80) in eye distances.
+        """
+        return self.show(portraits, displacement, points, lips)[0]
+
+    def show(self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`; returns what is shown, and what of it is paint (B, 3, H, W)."""
-        dtype = self.find.weight.dtype
+        dtype, size = self.find.weight.dtype, portraits.shape[-2:]
+        parted = lip_displacement(points, lips, size)
+        parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
+        cells = F.pixel_unshuffle(warp(portraits, displacement + _resize(parted, size)).to(dtype), CELL)
+        moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
         voice = self.told(lips.to(dtype) / LIP_SCALE)
-        cells = F.pixel_unshuffle(warp(portraits, displacement).to(dtype), CELL)
-        y, x = (torch.linspace(-1, 1, size, device=portraits.device, dtype=dtype) for size in cells.shape[-2:])
+        y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
         places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(portraits), -1, -1, -1)
         heard = voice[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
-        hidden = F.silu(self.find(torch.cat([cells, places, heard], dim=1)))
+        hidden = F.silu(self.find(torch.cat([cells, moved, places, heard], dim=1)))
         for convolution, scale in zip(self.open, self.scale, strict=True):
             hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
-        parted = F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(displacement.dtype)
-        shown = warp(portraits, displacement + _resize(parted, portraits.shape[-2:]), "bicubic")
+        parted = parted + F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(parted.dtype)
+        shown = warp(portraits, displacement + _resize(parted, size), "bicubic")
         paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
         return shown + paint, paint
 
@@ -155,11 +224,14 @@ class Observation(NamedTuple):
 
     Attributes:
         portrait: (B, 3, H, W).
+        points: its landmarks, (B, 42, 2) in pixels.
         present: the last frame of κ, (B, 3, H, W).
-        start: `d₀`, with which the portrait looks like `present`, (B, 2, H, W) in pixels.
+        start: `d₀`, with which the portrait, its lips as they are heard then, looks like `present`, (B, 2, H, W) in
+            pixels.
     """
 
     portrait: Tensor
+    points: Tensor
     present: Tensor
     start: Tensor
 
@@ -221,6 +293,11 @@ class MotionPrior(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def last_frame(self) -> int:
+        """Index of κ's last frame in a window."""
+        return self.frames * (self.continuity_latents - 1)
+
     def adopt(self, vae: AutoencoderPatchKLT) -> None:
         """Takes over the autoencoder's basis and latent scale, in float32."""
         like = {"device": self.deviation.device, "dtype": torch.float32}
@@ -236,8 +313,8 @@ class MotionPrior(nn.Module):
         latents = (patchify(frames, self.frames, self.patch) - self.mean.float()) @ self.basis.float()
         return (latents / self.scale.float()).permute(0, 4, 1, 2, 3)
 
-    def observe(self, window: Tensor, reference: Tensor, sigma: Tensor) -> tuple[Observation, Tensor]:
-        """Compares a window (B, C, T, h, w) with the portrait in z_ref; sigma (B,).
+    def observe(self, window: Tensor, reference: Tensor, sigma: Tensor, speech: Tensor) -> tuple[Observation, Tensor]:
+        """Compares a window (B, C, T, h, w) with the portrait in z_ref; sigma (B,), speech as for `guess`.
 
         Returns:
             What was seen, and features for each token (B, T·h·w, dim).
@@ -245,8 +322,11 @@ class MotionPrior(nn.Module):
         last = slice(self.continuity_latents - 1, self.continuity_latents)
         portrait = self.paint(reference[:, :, :1])[:, :, -1]
         present = self.paint(window[:, :, last])[:, :, -1]
-        displacement = _resize(optical_flow(portrait, present), portrait.shape[-2:])
-        moved = warp(portrait, displacement)
+        points = self.painter.finder(portrait)
+        lips = self.painter.listen(speech[:, self.last_frame : self.last_frame + 1])[:, 0]
+        talking = self.painter(portrait, torch.zeros_like(portrait[:, :2]), points, lips)
+        displacement = _resize(optical_flow(talking, present), portrait.shape[-2:])
+        moved = warp(talking, displacement)
         held = self.project(moved.unsqueeze(2).expand(-1, -1, self.frames, -1, -1))  # b c 1 h w
 
         known = torch.ones_like(window[:1, :1, :, :1, :1])
@@ -264,7 +344,7 @@ class MotionPrior(nn.Module):
             (held - reference[:, :, :1]).permute(0, 2, 3, 4, 1).expand(-1, window.shape[2], -1, -1, -1),
             _coordinates(window).expand(len(window), -1, -1, -1, -1),
         ]
-        return Observation(portrait, present, displacement), torch.cat(features, dim=-1).flatten(1, 3)
+        return Observation(portrait, points, present, displacement), torch.cat(features, dim=-1).flatten(1, 3)
 
     def voiced(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Scales what is known of each place (B, T·h·w, dim) by the sound of its moment (B, T, tokens, dim).
@@ -304,8 +384,9 @@ class MotionPrior(nn.Module):
         count = displacement.shape[2]
         kept = F.pad(_decay(FACE_EASE, count - 1, fine), (0, 0, 0, 0, 1, 0), value=1.0)
         field = _unfold(_resize(_fold(displacement), size), count) + kept * fine
-        lips = self.painter.listen(speech[:, self.frames * (self.continuity_latents - 1) :]).flatten(0, 1)
-        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), lips), count)
+        lips = self.painter.listen(speech[:, self.last_frame :]).flatten(0, 1)
+        points = seen.points.repeat_interleave(count, 0)
+        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), points, lips), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 

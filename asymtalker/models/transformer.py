@@ -209,7 +209,9 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
         if self.motion is not None:
             with torch.no_grad():
-                seen, features = self.motion.observe(window.float(), reference.float(), timestep / 1000)
+                seen, features = self.motion.observe(
+                    window.float(), reference.float(), timestep / 1000, encoder_hidden_states
+                )
             hidden_states = hidden_states + self.motion.embedding(features.to(hidden_states.dtype))
         temb, modulation = self.condition_embedder(timestep, hidden_states.dtype)
         tokens = self.audio_proj(encoder_hidden_states.to(hidden_states.dtype))

@@ -19,7 +19,10 @@ ENCODER = {"hidden_dim": 16, "blocks": 2, "span_frames": 40, "batch_size": 4}
 
 @pytest.fixture
 def settings():
-    return build_settings(speech.SpeechSettings, {"dataset": "", "init": "", "output": "", "max_steps": 300, "learning_rate": 5e-3, **ENCODER})
+    return build_settings(
+        speech.SpeechSettings,
+        {"dataset": "", "init": "", "output": "", "max_steps": 300, "learning_rate": 5e-3, **ENCODER},
+    )
 
 
 def talking(frames, opening, seed=0):
