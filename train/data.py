@@ -20,7 +20,7 @@ from torch import Tensor
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import cut_speech, speech_span
-from asymtalker.models.motion import LIP_POINTS
+from asymtalker.models.motion import LIP_POINTS, measure_displacement, move_lips
 from train.clips import Clip, StreamedClips, split_clips
 from train.config import DataSettings, RunSettings
 
@@ -386,6 +386,25 @@ def open_windows(
 def to_unit(frames: Tensor) -> Tensor:
     """uint8 (B, F, H, W, 3) or (B, H, W, 3) to [-1, 1] with channels first: (B, 3, F, H, W) or (B, 3, H, W)."""
     return frames.movedim(-1, 1).contiguous().float().div_(127.5).sub_(1)  # contiguous: what follows is faster so
+
+
+def head_displacement(portrait: Tensor, frames: Tensor, points: Tensor, lips: Tensor) -> Tensor:
+    """Where frames look in a portrait whose lips have moved as theirs, so that what is left is the head's movement.
+
+    Args:
+        portrait: (B, 3, H, W) in [-1, 1].
+        frames: (B, 3, F, H, W).
+        points: landmarks of the portrait, (B, 42, 2) in pixels; NaN where unknown.
+        lips: movements from the portrait to the frames, (B, F, 80); NaN where unknown: the lips are left alone.
+
+    Returns:
+        (B, 2, F, H/4, W/4) in pixels.
+    """
+    count = frames.shape[2]
+    portraits, points = (values.repeat_interleave(count, 0) for values in (portrait, points))
+    talking = move_lips(portraits, points.nan_to_num(), lips.flatten(0, 1).nan_to_num())
+    displacement = measure_displacement(talking, frames.transpose(1, 2).flatten(0, 1).unsqueeze(2)).squeeze(2)
+    return displacement.unflatten(0, (-1, count)).transpose(1, 2)
 
 
 def mouth_weights(mouth: Tensor, latent_size: tuple[int, int], weight: float) -> Tensor:

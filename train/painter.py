@@ -19,9 +19,8 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import speech_windows
-from asymtalker.models.motion import measure_displacement, move_lips
 from train.config import parse_settings
-from train.data import WindowStageSettings, open_windows, to_unit
+from train.data import WindowStageSettings, head_displacement, open_windows, to_unit
 from train.loop import Run, explained, open_pipeline, start, update
 from train.losses import painting_loss
 
@@ -68,11 +67,12 @@ def painter_loss(
         weights = weights / weights.mean()
     heard = painter.listen(speech[:, chosen])
     lips = batch["lips"][:, chosen] - batch["portrait_lips"].unsqueeze(1)
-    lips = torch.where(lips.isfinite(), lips.nan_to_num(), heard).flatten(0, 1)
-    points = torch.where(known, measured.nan_to_num(), found.detach()).repeat_interleave(settings.frames, 0)
-    portraits = portrait.repeat_interleave(settings.frames, 0)
-    real = to_unit(batch["window"])[:, :, chosen].transpose(1, 2).flatten(0, 1)
-    field = head_displacement(portraits, points, lips.detach(), real)
+    lips = torch.where(lips.isfinite(), lips.nan_to_num(), heard)
+    points = torch.where(known, measured.nan_to_num(), found.detach())
+    real = to_unit(batch["window"])[:, :, chosen]
+    field = vary_detail(head_displacement(portrait, real, points, lips.detach()), portrait.shape[-2:])
+    portraits, points = (values.repeat_interleave(settings.frames, 0) for values in (portrait, points))
+    lips, real = lips.flatten(0, 1), real.transpose(1, 2).flatten(0, 1)
     painted, paint = painter.show(portraits, field, points, lips)
     losses = {
         "painting": painting_loss(painted, real, weights),
@@ -83,12 +83,12 @@ def painter_loss(
 
 
 @torch.no_grad()
-def head_displacement(portraits: Tensor, points: Tensor, lips: Tensor, real: Tensor) -> Tensor:
-    """Where real frames look in portraits whose lips have moved already, more or less coarsely: (B, 2, H, W)."""
-    displacement = measure_displacement(move_lips(portraits, points, lips), real.unsqueeze(2)).squeeze(2)
+def vary_detail(displacement: Tensor, size: torch.Size) -> Tensor:
+    """Displacements (B, 2, F, h, w), more or less coarse, as fields of single frames (B·F, 2, H, W)."""
+    displacement = displacement.transpose(1, 2).flatten(0, 1)
     coarse = F.avg_pool2d(displacement, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
     share = torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
-    return F.interpolate(torch.lerp(coarse, displacement, share), size=real.shape[-2:], mode="bilinear")
+    return F.interpolate(torch.lerp(coarse, displacement, share), size=size, mode="bilinear")
 
 
 def main(argv: list[str] | None = None) -> None:

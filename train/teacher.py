@@ -19,11 +19,18 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
-from asymtalker.models.motion import measure_displacement
 from asymtalker.sampling import predict
 from train.cache import NUMBER, CachedWindows, relevant_settings
 from train.config import parse_settings
-from train.data import StoredWindows, StreamedWindows, WindowStageSettings, mouth_weights, open_windows, to_unit
+from train.data import (
+    StoredWindows,
+    StreamedWindows,
+    WindowStageSettings,
+    head_displacement,
+    mouth_weights,
+    open_windows,
+    to_unit,
+)
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
 
@@ -71,7 +78,9 @@ def encode_batch(
     window = encode_window(*encoders, frames, portrait, batch["segment"], pipeline.layout, settings.reference_mode)
     encoded = vars(window) | {"mouth": batch["mouth"]}
     if pipeline.transformer.motion is not None:
-        encoded["displacement"] = measure_displacement(portrait, frames[:, :, pipeline.layout.continuity_frames :])
+        carried = pipeline.layout.continuity_frames
+        lips = batch["lips"][:, carried:] - batch["portrait_lips"].unsqueeze(1)
+        encoded["displacement"] = head_displacement(portrait, frames[:, :, carried:], batch["portrait_points"], lips)
     return encoded
 
 

@@ -139,7 +139,7 @@ def lip_displacement(points: Tensor, lips: Tensor, size: tuple[int, int]) -> Ten
         (B, 2, H/2, W/2) in pixels.
     """
     places, eyes = points[:, :LIP_POINTS].float(), points[:, LIP_POINTS:].float()
-    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).view(-1, 1, 1)
+    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
     moves = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
     y, x = (torch.arange(side // FINE_CELL, device=lips.device) * FINE_CELL + 0.5 * FINE_CELL for side in size)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (h w) 2
@@ -180,7 +180,7 @@ class Painter(nn.Module):
         self.scale = nn.ModuleList(nn.Linear(features, hidden_dim) for _ in range(2))
         self.part = nn.Conv2d(hidden_dim, 2 * parts, 3, padding=1)
         self.colour = nn.Conv2d(hidden_dim, colours, 3, padding=1)
-        for layer in (self.part, self.colour):
+        for layer in (self.lips, self.part, self.colour):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
