@@ -154,7 +154,7 @@ def train(encoder: LandmarkSpeechEncoder, talks: list[Talk], settings: SpeechSet
     talks = [talk for talk in talks if len(talk.lips) >= settings.span_frames]
     if not talks:
         raise ValueError(f"All clips are shorter than {settings.span_frames} frames; give a smaller span_frames.")
-    scale = torch.cat([talk.lips for talk in talks]).std(0).mean()
+    scale = torch.cat([talk.lips for talk in talks]).square().mean().sqrt()
     weight = settings.opening_weight
     parameters = [value for value in encoder.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)

@@ -112,6 +112,8 @@ class LandmarkSpeechEncoder(ModelMixin, ConfigMixin):
         self.convolutions = nn.ModuleList(nn.Conv1d(hidden_dim, hidden_dim, 3) for _ in range(blocks))
         self.norm = nn.LayerNorm(hidden_dim, elementwise_affine=False)
         self.to_landmarks = nn.Linear(hidden_dim, 2 * points)
+        nn.init.zeros_(self.to_landmarks.weight)  # lips hardly move: random weights would be far off
+        nn.init.zeros_(self.to_landmarks.bias)
 
     @property
     def layers(self) -> int:
