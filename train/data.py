@@ -63,14 +63,15 @@ def sample_window(
     Returns:
         `window` uint8 (F, H, W, 3), `portrait` uint8 (H, W, 3), `segment` float32 (samples,) of sound for
         `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is; of the lips, NaN where
-        unknown: movements `lips` float32 (F, 80) and `portrait_lips` (80,), and landmarks `portrait_points` (42, 2).
+        unknown: movements `lips` float32 (F, 80), landmarks `points` (F, 42, 2), and those of the portrait,
+        `portrait_lips` and `portrait_points`.
     """
     start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
     return {
         "portrait": view.frames([portrait])[0],
         "portrait_lips": view.lips([portrait])[0],
-        "portrait_points": view.points(portrait),
+        "portrait_points": view.points([portrait])[0],
         "mouth": view.mouth(),
         **view.window(start, layout, span, rng, cold),
     }
@@ -210,16 +211,17 @@ class _View:
         if self._noisy:
             level = 10 ** rng.uniform(-4, -2.5)
             segment = segment + level * torch.from_numpy(rng.standard_normal(len(segment), dtype=np.float32))
-        return {"window": self.frames(indices), "segment": segment, "lips": self.lips(indices)}
+        faces = {"window": self.frames(indices), "lips": self.lips(indices), "points": self.points(indices)}
+        return faces | {"segment": segment}
 
     def lips(self, indices: list[int]) -> Tensor:
         """Movements of the lips in frames, (F, 80); NaN where unknown."""
         return self._measured(indices)[:, : 2 * LIP_POINTS]
 
-    def points(self, index: int) -> Tensor:
-        """Landmarks of the lips and of the outer eye corners in a frame, (42, 2) in pixels; NaN where unknown."""
+    def points(self, indices: list[int]) -> Tensor:
+        """Landmarks of the lips and of the outer eye corners in frames, (F, 42, 2) in pixels; NaN where unknown."""
         left, top, side = self._box
-        points = self._measured([index])[0, 2 * LIP_POINTS :].unflatten(0, (-1, 2))
+        points = self._measured(indices)[:, 2 * LIP_POINTS :].unflatten(1, (-1, 2))
         return (points - torch.tensor([left, top], dtype=torch.float32)) * (self._size / side)
 
     def _measured(self, indices: list[int]) -> Tensor:

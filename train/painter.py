@@ -36,6 +36,7 @@ class PainterSettings(WindowStageSettings):
     learning_rate, weight_decay: of AdamW.
     frames: new frames of a window that are painted, drawn at random.
     mouth_weight: how much more the mouth counts in the loss.
+    coarseness: up to which share the displacements that are painted over are coarse ones, as a network predicts them.
     thrift: price of paint. Where paint gains little, as over texture that displacement has not put quite right, it is
         but a blur, and there is to be none.
     """
@@ -45,6 +46,7 @@ class PainterSettings(WindowStageSettings):
     weight_decay: float = 0.0
     frames: int = 4
     mouth_weight: float = 10.0
+    coarseness: float = 1.0
     thrift: float = 0.3
 
 
@@ -59,8 +61,11 @@ def painter_loss(
     layout, painter = pipeline.layout, pipeline.transformer.motion.painter
     chosen = torch.randperm(layout.new_frames)[: settings.frames] - layout.new_frames  # from the end of the window
     portrait, measured = to_unit(batch["portrait"]), batch["portrait_points"]
-    found, known = painter.finder(portrait), measured.isfinite()
-    miss = torch.where(known, found - measured.nan_to_num(), 0).abs().mean()
+    real = to_unit(batch["window"])[:, :, chosen]
+    faces = torch.cat([portrait.unsqueeze(2), real], dim=2).transpose(1, 2)
+    found = painter.finder(faces.flatten(0, 1)).unflatten(0, faces.shape[:2])
+    truth = torch.cat([measured.unsqueeze(1), batch["points"][:, chosen]], dim=1)
+    miss = torch.where(truth.isfinite(), found - truth.nan_to_num(), 0).abs().mean()
     with torch.no_grad():
         speech = speech_windows(pipeline.speech_encoder, batch["segment"], layout)
         weights = 1 + (settings.mouth_weight - 1) * batch["mouth"].repeat_interleave(settings.frames, 0).unsqueeze(1)
@@ -68,9 +73,10 @@ def painter_loss(
     heard = painter.listen(speech[:, chosen])
     lips = batch["lips"][:, chosen] - batch["portrait_lips"].unsqueeze(1)
     lips = torch.where(lips.isfinite(), lips.nan_to_num(), heard)
-    points = torch.where(known, measured.nan_to_num(), found.detach())
-    real = to_unit(batch["window"])[:, :, chosen]
-    field = vary_detail(head_displacement(portrait, real, points, lips.detach()), portrait.shape[-2:])
+    points = torch.where(measured.isfinite(), measured.nan_to_num(), found[:, 0].detach())
+    field = vary_detail(
+        head_displacement(portrait, real, points, lips.detach()), portrait.shape[-2:], settings.coarseness
+    )
     portraits, points = (values.repeat_interleave(settings.frames, 0) for values in (portrait, points))
     lips, real = lips.flatten(0, 1), real.transpose(1, 2).flatten(0, 1)
     painted, paint = painter.show(portraits, field, points, lips)
@@ -82,13 +88,25 @@ def painter_loss(
     return {"loss": sum(losses.values()), **losses}
 
 
+class Painting(torch.nn.Module):
+    """The painter with its losses: what several processes share are gradients of a `forward`."""
+
+    def __init__(self, pipeline: AsymTalkerPipeline, settings: PainterSettings) -> None:
+        super().__init__()
+        self.painter = pipeline.transformer.motion.painter
+        self._pipeline, self._settings = pipeline, settings
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return painter_loss(self._pipeline, batch, self._settings)
+
+
 @torch.no_grad()
-def vary_detail(displacement: Tensor, size: torch.Size) -> Tensor:
+def vary_detail(displacement: Tensor, size: torch.Size, coarseness: float) -> Tensor:
     """Displacements (B, 2, F, h, w), more or less coarse, as fields of single frames (B·F, 2, H, W)."""
     displacement = displacement.transpose(1, 2).flatten(0, 1)
     coarse = F.avg_pool2d(displacement, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
-    share = torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
-    return F.interpolate(torch.lerp(coarse, displacement, share), size=size, mode="bilinear")
+    share = coarseness * torch.rand(len(displacement), 1, 1, 1, device=displacement.device)
+    return F.interpolate(torch.lerp(displacement, coarse, share), size=size, mode="bilinear")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,23 +116,22 @@ def main(argv: list[str] | None = None) -> None:
     pipeline.to(accelerator.device)
     if pipeline.transformer.motion is None:
         raise SystemExit(f"The transformer of {settings.init} has no motion prior, so there is nothing to paint on.")
-    painter = pipeline.transformer.motion.painter.train()
-
+    painting = Painting(pipeline, settings).train()
     optimizer = torch.optim.AdamW(
-        painter.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+        painting.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=settings.weight_decay
     )
-    painter, optimizer = accelerator.prepare(painter, optimizer)
+    painting, optimizer = accelerator.prepare(painting, optimizer)
     windows = explained(open_windows, settings, pipeline, accelerator)
     run = Run(accelerator, settings, pipeline, pipeline.transformer.motion.painter, windows.sample, windows)
     run.resume()
 
     for batch in run.passes(windows.batches(run.step)):
         rate = run.learning_rate(settings.learning_rate)
-        with accelerator.accumulate(painter):
+        with accelerator.accumulate(painting):
             with accelerator.autocast():
-                losses = painter_loss(pipeline, batch, settings)
+                losses = painting(batch)
             accelerator.backward(losses["loss"])
-            norm = update(accelerator, painter, optimizer, rate, settings.max_grad_norm)
+            norm = update(accelerator, painting, optimizer, rate, settings.max_grad_norm)
         run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
         run.complete_step()
     run.end()

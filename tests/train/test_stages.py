@@ -128,7 +128,7 @@ def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, run
     losses = []
     for passes in (1, 2):
         folder = runs / f"accumulation-{passes}"
-        every = {"frames": 16, "mouth_weight": 1, "max_steps": 3, "accumulation": passes}
+        every = {"frames": 16, "mouth_weight": 1, "coarseness": 0, "max_steps": 3, "accumulation": passes}
         painter.main(command("painter", **data, init=initial, output=folder, **every))
         losses.append([row["loss"] for row in logged(folder)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
