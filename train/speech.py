@@ -138,9 +138,11 @@ def clip_lips(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
         logger.warning("left out %s: %s", clip.name, error)
         landmarks = landmarks[:0]
     frames, quiet = len(landmarks), quiet_frames(clip)
-    movement = lip_movement(landmarks, quiet[quiet < frames]) if frames else np.empty((0, len(LIPS), 2))
+    movement = lip_movement(landmarks, quiet[quiet < frames]) if frames else np.empty(0)
     places = landmarks[:, [*LIPS, *OUTER_EYES]]
-    return np.concatenate([movement, places], axis=1).reshape(frames, -1).astype(np.float32)
+    return np.concatenate(
+        [movement.reshape(frames, 2 * len(LIPS)), places.reshape(frames, 2 * len(LIPS) + 4)], axis=1
+    ).astype(np.float32)
 
 
 def _talk(clip: Clip, lips: np.ndarray) -> Talk:

@@ -1,10 +1,22 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
+from asymtalker.models.motion import move_lips, warp
 from train.clips import Clip
-from train.data import ClipStream, WindowDataset, WindowLaw, draw_window, mouth_weights, quiet_frames, to_unit
+from train.data import (
+    ClipStream,
+    WindowDataset,
+    WindowLaw,
+    draw_window,
+    head_displacement,
+    mouth_weights,
+    quiet_frames,
+    to_unit,
+)
 
 LAYOUT = WindowLayout(21, 5, 4)
 SPAN = (24, 2)
@@ -129,3 +141,35 @@ def test_references_come_from_quiet_moments():
         assert cold or not start <= portrait < start + LAYOUT.window_frames
     law = WindowLaw(cold_start=0.5, reference_reach=10, quiet_reference=0.0)
     assert max(draw_window(FRAMES, LAYOUT, rng, law, quiet)[1] for _ in range(500)) > 40
+
+
+def test_lips_belong_to_their_frames_and_to_the_crop(clip):
+    numbers = np.arange(FRAMES, dtype=np.float32)[:, None]
+    lips = np.concatenate([np.repeat(numbers, 80, 1), np.full((FRAMES, 84), 8, np.float32)], axis=1)
+    measured = dataclasses.replace(clip, crop=(1, 1, 14), lips=lips)
+    row = ClipStream(measured, 10, LAYOUT, SPAN, SIZE, seed=None).window(1)
+    assert row["lips"][:, 0].tolist() == list(range(21, 42))
+    torch.testing.assert_close(row["points"], torch.full((21, 42, 2), (8 - 1) * 16 / 14))
+    row = WindowDataset([measured], LAYOUT, SPAN, SIZE, WindowLaw(jitter=False), seed=0)[0]
+    assert (row["portrait_lips"] == float(row["portrait"][0, 0, 0])).all()
+    assert row["portrait_points"].shape == (42, 2)
+    row = ClipStream(clip, 10, LAYOUT, SPAN, SIZE, seed=None).window(1)
+    assert row["lips"].isnan().all() and row["points"].isnan().all()
+
+
+def test_the_heads_displacement_is_measured_without_that_of_the_lips():
+    """A face that went two pixels to the left and opened its mouth: with the lips known, the two pixels are left."""
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    portrait = torch.stack([(x / 6).sin(), (y / 5).cos(), (x / 7 + y / 9).sin()]).unsqueeze(0) * 0.8
+    lips = torch.stack([20 + torch.arange(40) * 0.6, 40 + 3 * torch.sign(torch.arange(40) % 2 - 0.5)], dim=-1)
+    points = torch.cat([lips, torch.tensor([[12.0, 20.0], [52.0, 20.0]])]).unsqueeze(0)
+    move = torch.zeros(1, 1, 40, 2)
+    move[..., 1] = 0.1 * torch.sign(points[:, :40, 1] - 40)
+    move = move.flatten(2)
+    still = torch.zeros(1, 2, 64, 64)
+    still[:, 0] = 2.0
+    frame = warp(move_lips(portrait, points, move[:, 0]), still)
+    fields = [head_displacement(portrait, frame.unsqueeze(2), points, known) for known in (move, move * torch.nan)]
+    errors = [(field[0, :, 0, 7:13, 5:11] - torch.tensor([2.0, 0.0]).view(2, 1, 1)).abs().mean() for field in fields]
+    assert fields[0].shape == (1, 2, 1, 16, 16)
+    assert errors[0] < 0.3 and errors[1] > 2 * errors[0]

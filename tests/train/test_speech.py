@@ -104,11 +104,13 @@ def test_lips_are_measured_over_frames_without_a_face(data, initial):
     opening = np.linspace(0, 6, len(clip.frames))
     landmarks = talking(len(clip.frames), opening)
     whole = speech.clip_lips(clip, landmarks)
-    landmarks[7] = np.nan
-    assert whole.shape == (len(clip.frames), 80) and whole.dtype == np.float32
-    np.testing.assert_allclose(speech.clip_lips(clip, landmarks), whole, atol=0.01)
-    landmarks[10:] = np.nan
-    assert speech.clip_lips(clip, landmarks).shape == (0, 80)
+    assert whole.shape == (len(clip.frames), 80 + 84) and whole.dtype == np.float32
+    np.testing.assert_allclose(whole[:, 80:].reshape(-1, 42, 2)[:, -2:], landmarks[:, list(OUTER_EYES)], rtol=1e-6)
+    gap = landmarks.copy()
+    gap[7] = np.nan
+    np.testing.assert_allclose(speech.clip_lips(clip, gap)[:, :80], whole[:, :80], atol=0.01)
+    gap[10:] = np.nan
+    assert speech.clip_lips(clip, gap).shape == (0, 164)
 
 
 def test_the_pipeline_hears_with_the_new_encoder_and_keeps_the_rest(data, initial, runs, measured):
