@@ -29,11 +29,8 @@ STRUCTURE_FLOOR = 1e-2
 COORDINATE_OCTAVES = 4
 FADE = 0.9
 """What the displaced and painted portrait misses of κ's last frame is kept at this share from frame to frame."""
-HEAD_EASE, FACE_EASE = 0.8, 0.5
-"""A new frame still holds on to where κ has left the head, and what moves within it, at this share; the next one at its
-square, and so on. Heads that set out gently make chunks join without a jump; lips that did would be late."""
-HEAD_CELLS = 8
-"""Displacements that are alike over so many cells are the head's."""
+EASE = 0.8
+"""A new frame still holds on to where κ has left the head at this share, the next at its square, and so on."""
 
 
 def warp(image: Tensor, displacement: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
@@ -368,7 +365,8 @@ class MotionPrior(nn.Module):
         cells = cells.unflatten(-1, (2, self.frames, side, side))  # b n h w 2 r y x
         change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
         change = _smooth(_from_still(change), dim=2)[:, :, 1:]
-        return seen.start_of_cells.unsqueeze(2) + CELL * _ease(change)
+        eased = 1 - _decay(EASE, change.shape[2], change)
+        return seen.start_of_cells.unsqueeze(2) + CELL * eased * change
 
     def guess(self, seen: Observation, displacement: Tensor, speech: Tensor) -> Tensor:
         """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
@@ -382,7 +380,7 @@ class MotionPrior(nn.Module):
         fine = (seen.start - _resize(coarse, size)).unsqueeze(2)
         displacement = torch.cat([coarse.unsqueeze(2), displacement], dim=2)  # that of κ's last frame before them
         count = displacement.shape[2]
-        kept = F.pad(_decay(FACE_EASE, count - 1, fine), (0, 0, 0, 0, 1, 0), value=1.0)
+        kept = F.pad(_decay(EASE, count - 1, fine), (0, 0, 0, 0, 1, 0), value=1.0)
         field = _unfold(_resize(_fold(displacement), size), count) + kept * fine
         lips = self.painter.listen(speech[:, self.last_frame :]).flatten(0, 1)
         points = seen.points.repeat_interleave(count, 0)
@@ -434,14 +432,6 @@ def _from_still(change: Tensor) -> Tensor:
 def _decay(share: float, frames: int, like: Tensor) -> Tensor:
     """share¹, share², ... for so many frames, (F, 1, 1)."""
     return (share ** torch.arange(1, frames + 1, device=like.device, dtype=like.dtype)).view(-1, 1, 1)
-
-
-def _ease(change: Tensor) -> Tensor:
-    """Lets changes since κ's last frame (B, 2, F, h, w) set in, those of the head more slowly than those within it."""
-    count, size = change.shape[2], change.shape[-2:]
-    places = [max(1, side // HEAD_CELLS) for side in size]
-    head = _unfold(_resize(F.adaptive_avg_pool2d(_fold(change), places), size), count)
-    return (1 - _decay(HEAD_EASE, count, change)) * head + (1 - _decay(FACE_EASE, count, change)) * (change - head)
 
 
 def _box(x: Tensor, size: int) -> Tensor:
