@@ -206,7 +206,9 @@ class Run:
         saved = json.loads((state / "run.json").read_text())
         self.step, self._earlier_seconds = saved["step"], saved["seconds"]
         self._begin = self._logged = time.monotonic()
-        place = {"map_location": self._accelerator.device, "weights_only": True}
+        device = self._accelerator.device
+        # Of several processes on a CPU, each has a number, which torch.load does not know.
+        place = {"map_location": "cpu" if device.type == "cpu" else device, "weights_only": True}
         load_local_average(self._ema, torch.load(state / self._average_file, **place))
         if self._own is not None:
             self._own.load_state_dict(torch.load(state / self._own_file, **place))
@@ -321,7 +323,8 @@ def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: 
     """Chooses kernels: on a CPU, plain cross-attention is several times faster than the fused one (few tokens)."""
     transformer.to(device=device, dtype=torch.float32)
     if transformer.motion is not None:
-        transformer.motion.painter.finder.requires_grad_(False)  # there is nothing here that it could learn from
+        for layer in (transformer.motion.painter.finder, transformer.motion.painter.lips):
+            layer.requires_grad_(False)  # there is nothing here that they could learn from
     if device.type == "cpu":
         for block in transformer.blocks:
             block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH
