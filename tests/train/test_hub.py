@@ -61,7 +61,7 @@ def test_a_run_is_pushed_resumed_elsewhere_and_used(hub, data, initial, tmp_path
         arguments = command("teacher", **data, **settings)
         return run_python(hub, "train/teacher.py", *arguments, *options, home=tmp_path / "home")
 
-    train("here", 2, "--hub-model-id", "tester/talker")
+    train("here", 2, "--hub-model-id", "tester/talker", "--set", "sample_steps=2")
     repository = hub.repositories[REPOSITORY]
     assert set(repository.branches) == {"main", "a"}
     assert {"model_index.json", "README.md", "samples/step-0000002.mp4", "training/run.json"} <= set(
