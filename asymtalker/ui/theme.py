@@ -113,6 +113,7 @@ CSS = """
 .live video[src] + .empty { display: none; }
 .live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
+.live .state.trouble { color: var(--error-text-color); }
 
 .compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
 .compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
