@@ -366,4 +366,7 @@ def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file)
     for tab in ("Generate", "Live", "Compare"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        if tab == "Live":  # one sees the portrait and the button that begins at once
+            button = page.locator("#live-microphone").bounding_box()
+            assert page.locator("#live-player").bounding_box()["y"] < button["y"] < 844 - button["height"]
     page.close()
