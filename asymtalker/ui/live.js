@@ -111,7 +111,10 @@ function keepUp() {
 // next, and then hears nothing: so the next one waits for it.
 document.addEventListener('click', event => {
   const button = event.target.closest?.('#live-microphone button');
-  if (button && !button.matches('.record-button')) ended = performance.now();
+  if (button && !button.matches('.record-button')) {
+    ended = performance.now();
+    take({stopped: true, state: 'Stopping …'}); // at once, though the request may wait behind sound that is sent slowly
+  }
   if (!button?.matches('.record-button') || heard) return;
   event.stopPropagation();
   if (!asking) asking = askToHear().then(sound => record(button, sound)).catch(explain).finally(() => { asking = null; });
