@@ -1,6 +1,6 @@
 # Needs make and Python 3.11 or newer; everything else is set up in .venv by the first run.
 #   make demo      the page on the embedded checkpoint, at http://127.0.0.1:7860
-#   make test      the tests (ARGS="-k name" chooses some)
+#   make test      the tests (ARGS="-k name" chooses some; WORKERS=4 takes four processes)
 #   make space SPACE=owner/name   uploads what is committed to a Hugging Face Space (after `hf auth login`)
 #   make train-smoke   all stages of training, tiny, on two processes
 #   make lint      what continuous integration checks;  make format  puts it right
@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := requirements.txt pyproject.toml
+WORKERS ?= 2
 
 # Installs Debian packages where this user may without being asked for a password; fails otherwise.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
@@ -22,8 +23,9 @@ apt_install = $(SUDO) apt-get update -qq && \
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
 
+# Each worker takes whole files, for fixtures are shared by the tests of a file, and one core.
 test: $(VENV)/.installed-dev $(VENV)/.browser
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Only what is committed goes up: no checkpoints, no recordings, no secrets that lie about.
 space: $(VENV)/.installed

@@ -183,10 +183,6 @@ class Microphone:
             else:
                 self.spool.end()
 
-    def end(self) -> None:
-        """No more will come; what has come is still spoken."""
-        self.spool.end()
-
     def close(self) -> None:
         self.spool.close()
 
@@ -248,6 +244,7 @@ def stream_live(
     end = 0.0
     with suppress(StreamClosed), closing(stream) as blocks:
         for frames in blocks:
+            source.available()  # raises where it was closed while the chunk was made: nobody wants to see that one
             start, end = end, end + len(frames) / pipeline.fps
             data = video.push(frames, speech.take(len(frames)))
             yield LiveChunk(

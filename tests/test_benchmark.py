@@ -147,7 +147,7 @@ def test_too_little_memory_for_random_weights(monkeypatch):
         memory = collections.namedtuple("Memory", "available")(free)
         monkeypatch.setattr(psutil, "virtual_memory", lambda memory=memory: memory)
         with pytest.raises(ValueError, match=said):
-            load_random(BenchmarkOptions(random="lite", size=1024), Runtime())
+            load_random(BenchmarkOptions(random="lite", size=1024, steps=1), Runtime())
 
 
 def test_what_is_computed_is_shown():

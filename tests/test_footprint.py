@@ -121,7 +121,8 @@ def test_thrift_takes_less(pro):
 def test_the_cards_that_the_readme_names(pro):
     """With a fifth to spare: `pro` on 12 GB as it is, `lite` on 8 GB."""
     assert 1.2 * pro.peak(Runtime()) < 12 * GB
-    assert 1.2 * measure(outline_flashhead("lite"), torch.bfloat16).peak(Runtime()) < 8 * GB
+    lite = measure(outline_flashhead("lite"), torch.bfloat16, steps=1)  # the next steps take what the first one took
+    assert 1.2 * lite.peak(Runtime()) < 8 * GB
 
 
 @pytest.mark.parametrize(("variant", "small"), [("pro", GOLDEN["config"]), ("lite", FULL_LITE)])
@@ -201,7 +202,7 @@ class _Copies(TorchDispatchMode):
 @pytest.mark.parametrize("variant", ["pro", "lite"])
 def test_no_step_of_a_chunk_waits_for_the_device(variant):
     pipeline = outline_flashhead(variant, 64).to("meta")
-    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 4, color_match=1.0)
+    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 2, color_match=1.0)
     state.speech.append(torch.zeros(640 * 80))
     with _Copies() as copies:
         pipeline.next_chunk(state)

@@ -135,6 +135,21 @@ def test_closing_frees_a_stream_that_waits(pipeline, crop, spool, folder):
     assert list(folder.iterdir()) == []
 
 
+def test_a_chunk_that_was_being_made_when_it_was_closed_is_not_shown(pipeline, crop, spool):
+    spool.append(ramp(34))  # two chunks
+    chunks = stream_live(pipeline, crop, spool, GenerateOptions())
+    next_chunk = pipeline.next_chunk
+
+    def close_meanwhile(state):
+        spool.close()
+        return next_chunk(state)
+
+    assert next(chunks).start == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "next_chunk", close_meanwhile)
+        assert list(chunks) == []
+
+
 def test_a_visitor_has_one_source():
     sources = LiveSources()
     first, second, other = (Microphone(RATE, 10) for _ in range(3))

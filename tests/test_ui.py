@@ -36,7 +36,7 @@ def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
     tab = LiveTab(checkpoint, 10, sources)
     for number in range(VISITORS):
         sources.open(str(number), Microphone(16_000, 10))
-    assert tab.wait() == {"state": "Listening …"}
+    assert tab.wait()["state"] == "Listening …"
     sources.open("one more", Microphone(16_000, 10))
     assert "your turn" in tab.wait()["state"]
 

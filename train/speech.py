@@ -136,13 +136,11 @@ def clip_lips(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
         landmarks = fill_gaps(landmarks)
     except ValueError as error:
         logger.warning("left out %s: %s", clip.name, error)
-        landmarks = landmarks[:0]
-    frames, quiet = len(landmarks), quiet_frames(clip)
-    movement = lip_movement(landmarks, quiet[quiet < frames]) if frames else np.empty(0)
+        return np.empty((0, 4 * len(LIPS) + 4), np.float32)
+    quiet = quiet_frames(clip)
+    movement = lip_movement(landmarks, quiet[quiet < len(landmarks)])
     places = landmarks[:, [*LIPS, *OUTER_EYES]]
-    return np.concatenate(
-        [movement.reshape(frames, 2 * len(LIPS)), places.reshape(frames, 2 * len(LIPS) + 4)], axis=1
-    ).astype(np.float32)
+    return np.concatenate([movement, places], axis=1).reshape(len(landmarks), -1).astype(np.float32)
 
 
 def _talk(clip: Clip, lips: np.ndarray) -> Talk:
@@ -177,8 +175,7 @@ def train(encoder: LandmarkSpeechEncoder, talks: list[Talk], settings: SpeechSet
         raise ValueError(f"All clips are shorter than {settings.span_frames} frames; give a smaller span_frames.")
     scale = torch.cat([talk.lips for talk in talks]).square().mean().sqrt()
     weight = settings.opening_weight
-    parameters = [value for value in encoder.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.max_steps)
     rng = np.random.default_rng(settings.seed)
     encoder.train()

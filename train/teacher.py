@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     if settings.freeze_painter and transformer.motion is not None:
         transformer.motion.painter.requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in transformer.parameters() if parameter.requires_grad],
+        transformer.parameters(),
         lr=settings.learning_rate,
         betas=(0.9, settings.beta2),
         weight_decay=settings.weight_decay,

@@ -117,9 +117,7 @@ class LipFinder(nn.Module):
         for convolution in self.relate:
             hidden = hidden + F.silu(convolution(hidden))
         shares = self.out(hidden).float().flatten(2).softmax(-1)  # b points (h w)
-        y, x = (torch.arange(size, device=shares.device) * 2.0 * CELL + CELL for size in hidden.shape[-2:])
-        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
-        return shares @ places
+        return shares @ _middles(portraits.shape[-2:], 2 * CELL, shares)
 
 
 def lip_displacement(points: Tensor, lips: Tensor, size: tuple[int, int]) -> Tensor:
@@ -138,9 +136,8 @@ def lip_displacement(points: Tensor, lips: Tensor, size: tuple[int, int]) -> Ten
     places, eyes = points[:, :LIP_POINTS].float(), points[:, LIP_POINTS:].float()
     unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
     moves = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
-    y, x = (torch.arange(side // FINE_CELL, device=lips.device) * FINE_CELL + 0.5 * FINE_CELL for side in size)
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)  # (h w) 2
-    distance = torch.cdist(grid.expand(len(lips), -1, -1), places + moves) / (LIP_REACH * unit)
+    grid = _middles(size, FINE_CELL, places).expand(len(lips), -1, -1)
+    distance = torch.cdist(grid, places + moves) / (LIP_REACH * unit)
     weights = torch.exp(-0.5 * distance.square())
     field = -(weights @ moves) / (weights.sum(-1, keepdim=True) + LIP_HOLD)
     return field.transpose(1, 2).unflatten(2, [side // FINE_CELL for side in size])
@@ -432,6 +429,12 @@ def _from_still(change: Tensor) -> Tensor:
 def _decay(share: float, frames: int, like: Tensor) -> Tensor:
     """share¹, share², ... for so many frames, (F, 1, 1)."""
     return (share ** torch.arange(1, frames + 1, device=like.device, dtype=like.dtype)).view(-1, 1, 1)
+
+
+def _middles(size: tuple[int, int], cell: int, like: Tensor) -> Tensor:
+    """Where the middles of cells are in a picture of (height, width): (h·w, 2), x before y, in pixels."""
+    y, x = (cell * (torch.arange(side // cell, device=like.device, dtype=like.dtype) + 0.5) for side in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
 
 
 def _box(x: Tensor, size: int) -> Tensor:

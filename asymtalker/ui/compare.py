@@ -25,7 +25,6 @@ from asymtalker.generation import (
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.ui.inputs import (
     CONSENT,
-    GPU_PER_SECOND,
     PRIVATE,
     RANDOM_SEED,
     Upload,
@@ -36,6 +35,7 @@ from asymtalker.ui.inputs import (
     check_size,
     drift_figures,
     enable_cancel,
+    gpu_seconds,
     on_device,
     read_crop,
     read_recording,
@@ -215,7 +215,7 @@ def _stream(
 
 def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:
     """Seconds of a GPU that both videos take."""
-    return 2 * GPU_PER_SECOND * len(samples) / load_pipeline(checkpoint).sampling_rate
+    return 2 * gpu_seconds(checkpoint, samples)
 
 
 stream_on_device = on_device(_stream, _seconds)

@@ -17,7 +17,6 @@ from asymtalker.generation import GenerateOptions, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.ui.inputs import (
     CONSENT,
-    GPU_PER_SECOND,
     PRIVATE,
     RANDOM_SEED,
     Upload,
@@ -28,6 +27,7 @@ from asymtalker.ui.inputs import (
     check_size,
     drift_figures,
     enable_cancel,
+    gpu_seconds,
     largest_size,
     on_device,
     read_crop,
@@ -196,7 +196,7 @@ def _read_setting(name: str, text: str) -> Any:
 
 def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:
     """Seconds of a GPU that a video takes."""
-    return GPU_PER_SECOND * len(samples) / load_pipeline(checkpoint).sampling_rate
+    return gpu_seconds(checkpoint, samples)
 
 
 def _stream(

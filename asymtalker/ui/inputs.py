@@ -206,6 +206,11 @@ def shown_errors() -> Iterator[None]:
         raise gr.Error(str(error), title="That did not work", print_exception=False) from error
 
 
+def gpu_seconds(checkpoint: str | None, samples: np.ndarray) -> float:
+    """Seconds of a GPU that a video of speech (samples,) takes."""
+    return GPU_PER_SECOND * len(samples) / load_pipeline(checkpoint).sampling_rate
+
+
 def on_device(stream: Callable[..., Iterator[Any]], seconds: Callable[..., float]) -> Callable[..., Iterator[Any]]:
     """Has a generator run where its checkpoint does, on a GPU for as long as it may take.
 

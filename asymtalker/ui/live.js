@@ -4,9 +4,17 @@ const video = find('video'), Source = window.ManagedMediaSource ?? window.MediaS
 const PLAYS = Source?.isTypeSupported('video/mp4; codecs="avc1.64001f, mp4a.40.2"');
 const HEAD_START = 300; // milliseconds; the first piece is shorter than the time until the second
 const LATE = 4; // seconds of lag that are spoken of
+const SETTLE = 1000; // milliseconds after which nothing comes of a recording that was stopped
 const LEAST = 0.2, MOST = 0.8; // seconds that are to be buffered at any time, where all goes well and where it does not
 let run = null, stream = null, buffer = null, queue = [], next = 0, spoken = [], slack = [], stalled = 0, cushion = LEAST;
-let said = '', lag = 0, playing = false;
+let said = '', lag = 0, playing = false, stopped = false;
+let ended = -Infinity, asking = null, heard = false;
+const MICROPHONE = { // what to do where the browser gives no sound
+  NotAllowedError: 'This page may not use the microphone. Allow it in the browser, beside the address, and press Record again.',
+  NotFoundError: 'There is no microphone. Connect one and press Record again.',
+  NotReadableError: 'The microphone cannot be used now. Close other programs that use it and press Record again.',
+  TypeError: 'The browser gives the microphone only to pages that begin with https:// or are on this computer.',
+};
 
 function begin(mime) {
   next = 0; queue = []; spoken = []; slack = []; buffer = null; stalled = 0; cushion = LEAST;
@@ -19,10 +27,17 @@ function begin(mime) {
     feed();
   }, {once: true});
   video.src = URL.createObjectURL(opened);
-  setTimeout(() => video.play().catch(askToPlay), HEAD_START);
+  setTimeout(() => stopped || video.play().catch(askToPlay), HEAD_START);
+}
+
+function halt() { // what is buffered is not played either
+  queue = []; lag = 0; playing = false;
+  video.pause();
+  document.querySelector('#live-film video')?.pause();
 }
 
 function askToPlay() { // some browsers play sound only after a click on the video itself
+  if (stopped) return;
   video.controls = true;
   said = 'Press play in the picture.';
   say();
@@ -41,6 +56,10 @@ function say() {
 }
 
 function take(value) {
+  if ('stopped' in value) stopped = value.stopped;
+  else if (stopped) return; // it was on its way when the visitor stopped
+  if (stopped) halt();
+  find('.state').classList.remove('trouble');
   said = value.state ?? said;
   playing = 'steps' in value && !value.ended;
   if (!playing) lag = 0;
@@ -84,6 +103,38 @@ function keepUp() {
   if (!playing) return;
   lag = performance.now() / 1000 - moment - (time - from);
   find('.lag').textContent = lag.toFixed(1);
+  say();
+}
+
+// Gradio's recorder goes ahead before it may record, and the stream then waits for sound in vain: so the microphone is
+// asked for here first. It also takes the last sound of the recording before, if that comes late, for the header of the
+// next, and then hears nothing: so the next one waits for it.
+document.addEventListener('click', event => {
+  const button = event.target.closest?.('#live-microphone button');
+  if (button && !button.matches('.record-button')) {
+    ended = performance.now();
+    take({stopped: true, state: 'Stopping …'}); // at once, though the request may wait behind sound that is sent slowly
+  }
+  if (!button?.matches('.record-button') || heard) return;
+  event.stopPropagation();
+  if (!asking) asking = askToHear().then(sound => record(button, sound)).catch(explain).finally(() => { asking = null; });
+}, {capture: true});
+
+function record(button, sound) {
+  heard = true;
+  button.click();
+  heard = false;
+  sound.getTracks().forEach(track => track.stop()); // the recorder has asked for its own by now
+}
+
+async function askToHear() { // without mediaDevices it rejects too
+  await new Promise(resolve => setTimeout(resolve, ended + SETTLE - performance.now()));
+  return navigator.mediaDevices.getUserMedia({audio: true});
+}
+
+function explain(error) {
+  said = MICROPHONE[error.name] ?? `The microphone gives no sound: ${error.message}.`;
+  find('.state').classList.add('trouble');
   say();
 }
 

@@ -40,6 +40,7 @@ SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while i
 PIECES = 3  # that each value for the player carries
 
 IDLE = "Give a portrait, press Record and speak."
+STOPPED = {"state": "Stopped. Press Record to begin again.", "stopped": True}
 PLAYER = """
 <div class="live">
   <div class="screen"><video playsinline aria-label="The live video"></video>
@@ -70,17 +71,17 @@ class LiveTab:
     max_seconds: float
     _sources: LiveSources = field(default_factory=LiveSources)
 
-    def listen(self, request: gr.Request) -> dict[str, str]:
+    def listen(self, request: gr.Request) -> dict[str, Any]:
         """A recording begins: from here on its sound is kept for `talk`."""
         rate = load_pipeline(self.checkpoint).sampling_rate
         self._sources.open(request.session_hash, Microphone(rate, self.max_seconds + SPARE))
         return self.wait()
 
-    def wait(self) -> dict[str, str]:
+    def wait(self) -> dict[str, Any]:
         """What the player says until the first piece is there."""
-        if len(self._sources) > VISITORS:
-            return {"state": "Others are live: it is your turn when one of them has finished."}
-        return {"state": "Listening …"}
+        full = len(self._sources) > VISITORS
+        state = "Others are live: it is your turn when one of them has finished." if full else "Listening …"
+        return {"state": state, "stopped": False}
 
     def hear(self, sound: tuple[int, np.ndarray] | None, request: gr.Request) -> None:
         """More sound: it is put by, and nothing else happens here, for a slow handler loses sound."""
@@ -89,10 +90,10 @@ class LiveTab:
             with shown_errors():
                 microphone.hear(*sound)
 
-    def end(self, request: gr.Request) -> None:
-        """The recording has ended."""
-        if microphone := self._sources.microphone(request.session_hash):
-            microphone.end()
+    def stop(self, request: gr.Request) -> dict[str, Any]:
+        """Ends what the visitor has at once: what the portrait has not said yet is left out."""
+        self.leave(request)
+        return STOPPED
 
     def leave(self, request: gr.Request) -> None:
         """Frees what the visitor has: stopped, or the page is closed."""
@@ -216,19 +217,19 @@ class LiveTab:
         action |= {"concurrency_id": "live"}
         as_film = gr.Checkbox(visible=False)  # the browser's answer, given with each call
         shown = {"outputs": [player, film], "api_visibility": "private", "js": ASK_BROWSER, **action}
-        talk = microphone.start_recording(self.listen, None, player, **PRIVATE).then(
-            self.talk, [as_film, portrait.image, *settings], **shown
+        again = {"trigger_mode": "multiple"}  # or a new recording waits for the last chunk of the one before
+        talk = microphone.start_recording(self.listen, None, player, **again, **PRIVATE).then(
+            self.talk, [as_film, portrait.image, *settings], **again, **shown
         )
-        play = start.click(busy, outputs=[start, stop], **PRIVATE).then(
+        play = start.click(lambda: (*busy(), self.wait()), outputs=[start, stop, player], **PRIVATE).then(
             self.play, [as_film, portrait.image, speech, *settings], **shown
         )
-        start.click(self.wait, None, player, **PRIVATE)
         for run in (talk, play):
             run.failure(lambda: {"state": IDLE}, outputs=player, **PRIVATE)
         microphone.stream(self.hear, microphone, stream_every=0.1, concurrency_limit=None, **PRIVATE | {"queue": True})
-        microphone.stop_recording(self.end, **PRIVATE)
+        microphone.stop_recording(self.stop, None, player, **PRIVATE)
         enable_cancel(start, stop, [play])
-        stop.click(self.leave, **PRIVATE)
+        stop.click(self.stop, None, player, **PRIVATE)
         page.unload(self.leave)
         self._build_endpoint([portrait.image, speech, *settings], action)
 

@@ -82,9 +82,13 @@ CSS = """
 
 .crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 96px; }
 .crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
-.crop i { border: 1px dashed var(--block-border-color); }
+.crop i { border: 1px dashed var(--body-text-color-subdued); opacity: 0.5; }
 .crop p { margin: 0; font-size: 14px; line-height: 1.4; color: var(--body-text-color-subdued); }
-.crop.trouble p { color: var(--error-text-color); }
+.crop.trouble p, .live .state.trouble { color: var(--error-icon-color); }
+
+/* Gradio's knob is white on white. */
+input[type="range"]::-webkit-slider-thumb { border: 1px solid var(--neutral-400) !important; }
+input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !important; }
 
 .figures { display: flex; flex-wrap: wrap; gap: 10px; margin: 0; }
 .figures div { flex: 1 1 28%; min-width: 124px; padding: 10px 12px; border-radius: var(--radius-lg);
@@ -113,6 +117,7 @@ CSS = """
 .live video[src] + .empty { display: none; }
 .live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
+#live-microphone .icon-button-wrapper { display: none; }  /* clears a recording: none is kept here */
 
 .compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
 .compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
@@ -158,7 +163,12 @@ CSS = """
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
   .speech .upload-container .wrap { min-height: 207px; }
-  .column:has(#live-player) { order: -1; }  /* what one looks at while speaking */
+  /* What one looks at while speaking, the button that begins, and whom to choose: one after the other. */
+  .row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
+  .row:has(> .column > #live-player) > .column { display: contents; }
+  #live-film, #live-player { order: -3; }
+  #live-microphone { order: -2; }
+  #examples-live-speech { order: -1; }
   [id^="examples-"] > .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
   [id^="examples-"] .gallery-item * { width: 100%; height: auto; }
 }

@@ -1,6 +1,7 @@
 """Converted FlashHead weights compute what the published ones do, from the transformer to the video file."""
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from gradio_client import Client, handle_file
 from safetensors.torch import load_file
 from transformers import Wav2Vec2Model
 
+from app import build_page, launch
 from asymtalker import AsymTalkerPipeline
 from asymtalker.__main__ import main
 from asymtalker.chunks import SAMPLES_PER_FRAME
@@ -20,7 +22,6 @@ from asymtalker.convert.flashhead import build_transformer, rename_weights
 from asymtalker.convert.parts import write_speech_encoder
 from asymtalker.media.video import probe_video
 from asymtalker.models import AsymTalkerTransformer3DModel, Wav2Vec2SpeechEncoder
-from tests.conftest import serve_app
 from tests.convert.published import (
     FULL_LITE,
     GOLDEN,
@@ -167,11 +168,22 @@ def test_from_the_command_line_to_a_video(flashhead, wav2vec2, portrait_file, sp
         assert video.stat().st_size > 0
 
 
+@contextmanager
+def serve_page(checkpoint):
+    """The page from this process, which has what it needs imported."""
+    page = build_page(str(checkpoint))
+    launch(page, prevent_thread_lock=True, quiet=True)
+    try:
+        yield page.local_url
+    finally:
+        page.close()
+
+
 def test_from_the_app_to_a_client(converted, portrait_file, speech_file, tmp_path):
     """All of the app's actions on a converted checkpoint, and the same folder in the benchmark."""
     variant, folder = converted
     inputs = {"portrait": handle_file(portrait_file), "speech": handle_file(speech_file), "crop": False}
-    with serve_app(folder, tmp_path) as url:
+    with serve_page(folder) as url:
         client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
         info = client.predict(api_name="/info")
         assert (info["size"], info["steps"]) == ([SIZE, SIZE], 4)

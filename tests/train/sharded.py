@@ -1,8 +1,5 @@
 """Run on two processes by test_sharding.py: what is averaged and saved is whole, though each process has its shard."""
 
-import sys
-from pathlib import Path
-
 import torch
 import torch.distributed as dist
 from diffusers.training_utils import EMAModel
@@ -58,7 +55,3 @@ def main(folder):
         torch.testing.assert_close(loaded, expected, rtol=1e-5, atol=1e-6)
         (folder / "done").touch()
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

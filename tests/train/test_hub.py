@@ -12,6 +12,7 @@ import pytest
 from tests.hub import serve_hub
 from tests.train.tiny_stage import ROOT, command
 from train import hub as hub_module
+from train import teacher
 from train.hub import HubPusher, fetch_state
 
 REPOSITORY = "models/tester/talker"
@@ -50,18 +51,14 @@ def run_python(hub, *arguments, home):
 
 
 def test_a_run_is_pushed_resumed_elsewhere_and_used(hub, data, initial, tmp_path):
-    def train(output, steps, *options):
-        settings = {
-            "init": initial,
-            "output": tmp_path / output,
-            "max_steps": steps,
-            "push_steps": 2,
-            "hub_branch": "a",
-        }
-        arguments = command("teacher", **data, **settings)
-        return run_python(hub, "train/teacher.py", *arguments, *options, home=tmp_path / "home")
+    def arguments(output, steps):
+        settings = {"init": initial, "output": tmp_path / output, "max_steps": steps, "push_steps": 2}
+        return command("teacher", **data, **settings, hub_branch="a")
 
-    train("here", 2, "--hub-model-id", "tester/talker")
+    def train(output, steps, *options):
+        run_python(hub, "train/teacher.py", *arguments(output, steps), *options, home=tmp_path / "home")
+
+    train("here", 2, "--hub-model-id", "tester/talker", "--set", "sample_steps=2")
     repository = hub.repositories[REPOSITORY]
     assert set(repository.branches) == {"main", "a"}
     assert {"model_index.json", "README.md", "samples/step-0000002.mp4", "training/run.json"} <= set(
@@ -73,7 +70,7 @@ def test_a_run_is_pushed_resumed_elsewhere_and_used(hub, data, initial, tmp_path
     assert "# tester/talker" in card and "after 2 steps" in card and "learning_rate:" in card and "- loss:" in card
 
     train("there", 4, "--hub-model-id", "tester/talker", "--resume-from", "hub")
-    train("here", 4)
+    teacher.main(arguments("here", 4))
     here, there = (
         [json.loads(row) for row in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("here", "there")

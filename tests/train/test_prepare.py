@@ -22,11 +22,12 @@ RATE, SIZE = 30, (320, 240)
 def scene(name=None, seconds=4.0, sway=3.0, drift=0.0):
     """Frames of a portrait before a striped curtain, which `drift` moves by so many pixels a frame."""
     x = np.arange(SIZE[0])
+    if name:
+        portrait = PIL.Image.open(ROOT / f"examples/{name}.jpg").convert("RGB").resize((200, 200))
     for index in range(round(seconds * RATE)):
         row = 120 + 40 * np.sin((x + drift * index) / 12)
         frame = PIL.Image.fromarray(np.repeat(np.tile(row, (SIZE[1], 1))[..., None], 3, 2).astype(np.uint8))
         if name:
-            portrait = PIL.Image.open(ROOT / f"examples/{name}.jpg").convert("RGB").resize((200, 200))
             frame.paste(portrait.crop((45, 0, 155, 200)), (round(105 + sway * np.sin(index / 9)), 40))
         yield np.asarray(frame)
 

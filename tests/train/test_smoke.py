@@ -44,7 +44,7 @@ def test_from_clips_to_a_video(dataset, tmp_path):
         before = folders["autoencoder"]
         for stage in ("teacher", "painter", "akd"):
             source = {"teacher" if stage == "akd" else "init": before}
-            arguments = command(stage, **data, **source, output=folders[stage], max_steps=6, sample_steps=0)
+            arguments = command(stage, **data, **source, output=folders[stage], max_steps=6)
             if stage == "akd":
                 arguments += ["--hub-model-id", "tester/talker"]
             # What `accelerate launch --num_processes 2` does on two GPUs; on a CPU it would want MPI.

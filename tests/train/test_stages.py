@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import PIL.Image
@@ -16,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from asymtalker import AsymTalkerPipeline
 from tests.train.interrupted import run_until
+from tests.train.processes import run_script, run_two
 from tests.train.tiny_stage import ROOT, command
 from train import akd, autoencoder, export, painter, speech, teacher
 from train.config import build_settings
@@ -41,7 +43,7 @@ def painted(data, runs, trained):
 @pytest.fixture(scope="module")
 def distilled(data, runs, painted):
     arguments = command("akd", **data, teacher=painted[0] / "pipeline", output=runs / "akd", max_steps=4)
-    akd.main(arguments)
+    akd.main([*arguments, "--set", "sample_steps=4"])
     return runs / "akd", arguments
 
 
@@ -97,28 +99,29 @@ def test_a_kill_between_two_renames_loses_nothing(trained):
     assert json.loads((folder / "state" / "run.json").read_text())["step"] == before == len(logged(folder))
 
 
-@pytest.mark.parametrize("stage", [teacher, painter, akd])
+@pytest.mark.parametrize("stage", ["teacher", "painter", "akd"])
 def test_an_interruption_changes_nothing(stage, data, initial, runs):
     """Resumed training gives the losses of uninterrupted training, data, noise and rollouts included."""
-    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6}
-    losses = whole_and_in_parts(stage, runs / stage.__name__, data | source)
+    source = {"teacher" if stage == "akd" else "init": initial, "max_steps": 6}
+    losses = whole_and_in_parts(stage, runs / f"{stage}-interrupted", data | source)
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
 
-@pytest.mark.parametrize("stage", [teacher, akd])
+@pytest.mark.parametrize("stage", ["teacher", "akd"])
 def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs):
     """As above, with few clips open at a time, so that the stream goes on, and into its second epoch."""
-    source = {"teacher" if stage is akd else "init": initial, "max_steps": 6, "max_chunks": 1}
+    source = {"teacher" if stage == "akd" else "init": initial, "max_steps": 6, "max_chunks": 1}
     source |= {"streaming": "true", "open_clips": 2, "passes": 0.3, "holdout": 0}
-    source.pop("max_chunks" if stage is teacher else "passes")
-    losses = whole_and_in_parts(stage, runs / f"{stage.__name__}-streamed", data | source)
+    source.pop("max_chunks" if stage == "teacher" else "passes")
+    losses = whole_and_in_parts(stage, runs / f"{stage}-streamed", data | source)
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
 
 def test_an_interruption_of_two_processes_changes_nothing(data, initial, runs):
     source = {"teacher": initial, "max_steps": 6}
-    losses = whole_and_in_parts(akd, runs / "akd-of-two", data | source, run=run_two_until)
+    run = partial(run_two, run_until, log=runs / "akd-of-two")
+    losses = whole_and_in_parts("akd", runs / "akd-of-two", data | source, run)
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
     assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
 
@@ -163,9 +166,11 @@ def test_a_checkpoint_that_does_not_fit_is_refused(data, initial, runs, tmp_path
         teacher.main(command("teacher", **data, init=tmp_path / "nowhere", **never))
     with pytest.raises(SystemExit, match="frames of 64 × 64 pixels, and size is 96"):
         teacher.main(command("teacher", **data | {"size": 96}, init=initial, **never))
-    other = tmp_path / "other"
-    autoencoder.main(command("autoencoder", **data, output=other, width=48))
-    folder = tmp_path / "taken"
+    other, folder = tmp_path / "other", tmp_path / "taken"
+    pipeline = AsymTalkerPipeline.from_pretrained(initial)
+    wider = type(pipeline.transformer).from_config(pipeline.transformer.config, ffn_dim=48)
+    pipeline.register_modules(transformer=wider)
+    pipeline.save_pretrained(other)
     teacher.main(command("teacher", **data, init=initial, output=folder, max_steps=1))
     with pytest.raises(SystemExit, match="state is not of these networks"):
         teacher.main(command("teacher", **data, init=other, output=folder, max_steps=2))
@@ -202,23 +207,9 @@ def whole_and_in_parts(stage, folder, settings, run=run_until):
     for name, stops in (("whole", [6]), ("parts", [2, 6])):
         output = folder.with_name(f"{folder.name}-{name}")
         for stop in stops:
-            run(stage, stop, command(stage.__name__.removeprefix("train."), **settings, output=output))
+            run(stage, stop, command(stage, **settings, output=output))
         losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(output)])
     return losses
-
-
-def run_two_until(stage, step, arguments):
-    """As `run_until`, on two processes that talk by gloo."""
-    two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.train.interrupted")
-    done = subprocess.run(
-        [sys.executable, *two, stage.__name__.removeprefix("train."), str(step), *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-5000:]
 
 
 def test_only_the_painter_is_trained_on_its_own(painted, trained):
@@ -250,6 +241,7 @@ def test_the_student_is_ready_for_use(distilled):
 def test_distillation_reports_what_matters(distilled):
     figures = logged(distilled[0])
     assert len(figures) == 4
+    assert (distilled[0] / "samples" / "step-0000004.mp4").stat().st_size > 10_000
     for row in figures:
         assert all(np.isfinite(row[name]) for name in ("critic", "seam", "motion", "drift", "depth"))
     assert ["matching" in row for row in figures] == [True, False, False, True]  # the student every third iteration
@@ -281,12 +273,9 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
 
 
 @pytest.mark.parametrize("script", ["autoencoder", "speech", "teacher", "painter", "akd"])
-def test_scripts_run_from_the_root_of_the_repository(script):
+def test_scripts_run_from_the_root_of_the_repository(script, tmp_path):
     """As the README has it; `accelerate launch` runs a script the same way."""
-    asked = [sys.executable, f"train/{script}.py", "--help"]
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--config" in done.stdout
+    assert "--config" in run_script(f"train/{script}.py", "--help", log=tmp_path / script)
 
 
 @pytest.mark.parametrize(
