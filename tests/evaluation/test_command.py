@@ -86,7 +86,8 @@ def test_long_rollouts_have_intervals_and_no_real_clip(command, clips, tmp_path)
     assert table["sharpness: last over first"]["generated"]["clips"] == 2
     assert "last minus first" in " ".join(table)
     assert "no real clip" in table["lips"]["note"]
-    assert Image.open(tmp_path / "out" / "stills.png").size == (2 * 64, 2 * 64)  # portrait and 5 s, of two clips
+    width, height = Image.open(tmp_path / "out" / "stills.png").size
+    assert 3 * 64 < width < 5 * 64 and 2 * 64 < height < 3 * 64  # of two clips portrait, 5 s and 6 s, and words
 
 
 @pytest.mark.parametrize("protocol", ["hdtf", "vfhq", "tiny"])

@@ -41,7 +41,14 @@ def records():
     for seed in range(4):
         noise = np.convolve(np.random.default_rng(seed).normal(size=FRAMES + 40), np.hanning(7), mode="same")
         real, late = noise[20 : FRAMES + 20], noise[20 - LAG : FRAMES + 20 - LAG]
-        record = {"name": str(seed), "person": str(seed), "frames": FRAMES, "elapsed": 12.0, "first_frame": 0.5}
+        record = {
+            "name": str(seed),
+            "clip": str(seed),
+            "person": str(seed),
+            "frames": FRAMES,
+            "elapsed": 12.0,
+            "first_frame": 0.5,
+        }
         made.append(record | {"period": 16, "generated": video(0.5 * late), "real": video(real)})
     return made
 
