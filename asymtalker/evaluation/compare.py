@@ -52,6 +52,8 @@ def compare_evaluations(
         group = groups.setdefault(kind_title(results), {})
         if name in group:
             raise ValueError(f"Two evaluations are called {name!r}: name them apart, as in {name}-2={folder}.")
+        if group:  # the same real clips: once is enough
+            results["films"] = {clip: {"generated": film["generated"]} for clip, film in results["films"].items()}
         group[name] = _with_copies(results, Path(folder), output, f"{len(groups)}-{len(group)}")
     (output / TABLE).write_text(_markdown(groups, heading))
     return write_page(groups, output, heading)

@@ -49,7 +49,7 @@ def _section(heading: str, group: dict[str, Results]) -> str:
         "</option>"
         for index, (clip, film) in enumerate(zip(clips, filmed, strict=True))
     ]
-    settings = [f"<p class=setting><b>{escape(name)}</b>: {escape(describe(r))}</p>" for name, r in group.items()]
+    settings = [f'<p class="setting"><b>{escape(name)}</b>: {escape(describe(r))}</p>' for name, r in group.items()]
     return f"""<section>
 <h2>{escape(heading)}</h2>
 <div class="choose"><label>Clip <select>
@@ -75,28 +75,40 @@ def _legend(group: dict[str, Results]) -> str:
 
 def _table(group: dict[str, Results]) -> str:
     first = next(iter(group))
-    columns = [by_label(results) for results in group.values()]
-    labels = list(dict.fromkeys(label for column in columns for label in column))
-    lines = [_line(label, columns) for label in labels]
-    names = "".join(f"<th>{escape(name)}</th>" for name in group)
+    lines = _lines(group)
+    measured = [rows for rows in lines if _is_measured(rows)]
+    chance = any(row["shuffled"] for rows in measured for row in rows if row)
+    names = "".join(f"<th>{escape(name)}</th>" for name in [*group, "real clips", *["chance"] * chance, "goal"])
     several = f" Small: difference from {escape(first)}, clip by clip; bold where its interval leaves out 0." * (
         len(group) > 1
     )
     return f"""<h3>Table</h3>
 <p class="hint">In brackets: 95 % bootstrap intervals over clips.{several}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Table">
-<table><thead><tr><th>measure</th>{names}<th>real clips</th><th>chance</th><th>goal</th><th>note</th></tr></thead>
-<tbody>{"".join(lines)}</tbody></table></div>"""
+<table><thead><tr><th>measure</th>{names}</tr></thead>
+<tbody>{"".join(_line(rows, chance) for rows in measured)}</tbody></table></div>"""
 
 
-def _line(label: str, columns: list[dict[str, Row]]) -> str:
-    rows = [column.get(label) for column in columns]
+def _lines(group: dict[str, Results]) -> list[list[Row | None]]:
+    """The rows of all evaluations, those of one measure together."""
+    columns = [by_label(results) for results in group.values()]
+    return [
+        [rows.get(label) for rows in columns] for label in dict.fromkeys(label for rows in columns for label in rows)
+    ]
+
+
+def _is_measured(rows: list[Row | None]) -> bool:
+    return any(row and row["generated"] for row in rows)
+
+
+def _line(rows: list[Row | None], chance: bool) -> str:
     known = next(row for row in rows if row)
-    cells = [_cell(row, rows[0] if index else None) for index, row in enumerate(rows)]
     unit = f' <span class="unit">({escape(known["unit"])})</span>' if known["unit"] else ""
-    others = "".join(f"<td>{figure(known[kind])}</td>" for kind in ("real", "shuffled"))
-    notes = f'<td>{escape(known["goal"])}</td><td class="words">{escape(known["note"])}</td>'
-    return f"<tr><th>{escape(known['label'])}{unit}</th>{''.join(cells)}{others}{notes}</tr>"
+    note = f'<small class="note">{escape(known["note"])}</small>' if known["note"] else ""
+    cells = [_cell(row, rows[0] if index else None) for index, row in enumerate(rows)]
+    cells += [f"<td>{figure(known[kind])}</td>" for kind in ("real", *["shuffled"] * chance)]
+    cells.append(f"<td>{escape(known['goal'])}</td>")
+    return f"<tr><th>{escape(known['label'])}{unit}{note}</th>{''.join(cells)}</tr>"
 
 
 def _cell(row: Row | None, first: Row | None) -> str:
@@ -111,9 +123,11 @@ def _cell(row: Row | None, first: Row | None) -> str:
 
 def _left_out(group: dict[str, Results]) -> str:
     reasons = {name: reason for results in group.values() for name, reason in results["left_out"].items()}
-    return "".join(
-        f"<p class=setting>Left out {escape(name)}: {escape(reason)}</p>" for name, reason in reasons.items()
-    )
+    lines = [f"Left out {escape(name)}: {escape(reason)}" for name, reason in reasons.items()]
+    for rows in (rows for rows in _lines(group) if not _is_measured(rows)):
+        row = next(row for row in rows if row)
+        lines.append(f"Not measured, {escape(row['label'])}: {escape(row['note'])}")
+    return "".join(f'<p class="setting">{line}</p>' for line in lines)
 
 
 def _stills(group: dict[str, Results]) -> str:
@@ -144,24 +158,29 @@ def _data(group: dict[str, Results]) -> dict[str, Any]:
 
 def _clip(name: str, group: dict[str, Results]) -> dict[str, Any]:
     drift = [results["curves"]["drift"] for results in group.values()]
+    interval = next(iter(group.values()))["curves"]["interval"]
     films = [{kind: quote(path) for kind, path in results["films"].get(name, {}).items()} for results in group.values()]
     real = [curves["real"] for curves in drift if curves["real"]]
-    curves = [_curves(kinds["generated"], name) for kinds in drift]
+    curves = [_curves(kinds["generated"], name, interval) for kinds in drift]
     return {
         "name": name,
         "seconds": max(video["seconds"] for side in curves for video in side),
         "films": [film.get("generated") for film in films],
         "real": next((film["real"] for film in films if "real" in film), None),
         "curves": curves,
-        "real_curves": _curves(real[0], name)[:1] if real else [],
+        "real_curves": _curves(real[0], name, interval)[:1] if real else [],
     }
 
 
-def _curves(videos: dict[str, Any], clip: str) -> list[dict[str, Any]]:
-    """Curves of all videos of a clip, rounded to what can be seen."""
+def _curves(videos: dict[str, Any], clip: str, interval: float) -> list[dict[str, Any]]:
+    """Curves of all videos of a clip, rounded to what can be seen; without a last interval that is mostly missing."""
     return [
         {"seconds": video["seconds"]}
-        | {key: [round(value, 4) for value in video[key]] for key in CURVES if key in video}
+        | {
+            key: [round(value, 4) for value in video[key][: max(1, round(video["seconds"] / interval))]]
+            for key in CURVES
+            if key in video
+        }
         for video in videos.values()
         if video["clip"] == clip
     ]

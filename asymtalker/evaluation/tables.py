@@ -48,7 +48,7 @@ def describe(results: Results) -> str:
         else "",
     ]
     model = [
-        f"{run['steps']} steps",
+        f"{run['steps']} step{'s' * (run['steps'] > 1)}",
         f"guidance {run['guidance_scale']:g}",
         "×".join(map(str, run["frame_size"])),
         f"window of {run['window'][0]} frames, of which {run['window'][1]} are carried over",

@@ -7,7 +7,7 @@ const CURVES = {
   motion: 'Frame difference, levels of 255',
 };
 const WIDTH = 300, HEIGHT = 132, LEFT = 34, BOTTOM = 18;
-const LARGEST_GAP = 0.08; // seconds between two videos that nobody sees
+const JUMP = 0.5; // seconds: a video that is further off is put where it belongs, a nearer one hurries or waits
 
 const mean = rows => {
   const length = Math.max(...rows.map(row => row.length));
@@ -50,15 +50,20 @@ function open(section, group) {
   function show() {
     const clock = videos[0];
     if (!clock) return;
-    if (!clock.paused) for (const video of videos.slice(1))
-      if (Math.abs(video.currentTime - clock.currentTime) > LARGEST_GAP && !video.seeking && !video.ended)
-        video.currentTime = clock.currentTime;
+    if (!clock.paused) videos.slice(1).forEach(follow);
     timeline.value = clock.currentTime;
     find('.clock').textContent = `${clock.currentTime.toFixed(1)} s of ${(clock.duration || 0).toFixed(1)} s`;
     const at = LEFT + (WIDTH - LEFT) * clock.currentTime / seconds;
     section.querySelectorAll('.cursor').forEach(line => {
       line.removeAttribute('hidden'); line.setAttribute('x1', at); line.setAttribute('x2', at);
     });
+  }
+
+  function follow(video) {
+    const late = videos[0].currentTime - video.currentTime;
+    if (video.ended || video.seeking) return;
+    if (Math.abs(late) > JUMP) video.currentTime = videos[0].currentTime;
+    else video.playbackRate = 1 + 2 * late * (Math.abs(late) > 0.01); // it is mute: nobody hears it
   }
 
   function tick() { show(); if (videos[0] && !videos[0].paused) requestAnimationFrame(tick); }
@@ -108,8 +113,8 @@ function open(section, group) {
     const names = Object.keys(CURVES).map(name => [name, sides.map(side => clips.length > 1
       ? [mean(clips.flatMap(clip => rows(clip, side, name))) ] // of all clips one line
       : clips.flatMap(clip => rows(clip, side, name)))]);
-    const long = names.filter(([, curves]) => Math.max(...curves.flat().map(row => row.length), 0) > 1);
     seconds = Math.max(...clips.map(clip => clip.seconds));
+    const long = names.filter(([, curves]) => curves.flat(2).length && seconds >= 1.5 * group.interval);
     find('.plots').innerHTML = long.map(([name, curves]) => chart(group, curves, name, seconds)).join('');
   }
 
