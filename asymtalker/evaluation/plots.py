@@ -68,11 +68,13 @@ def _drift_figure(make: Any, results: dict[str, Any]) -> Any:
         for axis, name in zip(row, names, strict=True):
             for video in drift.values():
                 if name in video and clip in (None, video["clip"]):
-                    axis.plot(video["start"][: len(video[name])], video[name], marker=".")
-            axis.set_ylim(bottom=0)
+                    whole = max(1, round(video["seconds"] / results["curves"]["interval"]))  # the rest is a rest
+                    curve = video[name][:whole]
+                    axis.plot(video["start"][: len(curve)], curve, marker=".")
         row[0].set_ylabel(clip or "")
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(CURVES[name])
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])  # of a column, whose rows share it
     for axis in axes[-1]:
         axis.set_xlabel("seconds")
     return figure
