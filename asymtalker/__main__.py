@@ -161,8 +161,11 @@ def _report(arguments: argparse.Namespace) -> None:
     from asymtalker.evaluation.compare import compare_evaluations
 
     named = [text.rpartition("=") for text in arguments.evaluations]
-    evaluations = [(name or None, Path(folder)) for name, _, folder in named]
-    print(compare_evaluations(evaluations, arguments.output, arguments.title))
+    print(
+        compare_evaluations(
+            [(name or None, Path(folder)) for name, _, folder in named], arguments.output, arguments.title
+        )
+    )
 
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:

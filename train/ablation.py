@@ -16,9 +16,11 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
+import torch
+
 from asymtalker.evaluation.compare import compare_evaluations
 from asymtalker.evaluation.run import evaluate
-from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
 from train import akd
 from train.config import parse_settings
 from train.loop import explained
@@ -26,6 +28,8 @@ from train.loop import explained
 TEACHER = "teacher"
 """What the arm without distillation is called."""
 KINDS = ("long", "paired")
+METRICS = tuple(name for name in OFFLINE if name != "resources")
+"""All arms have one architecture: none is faster, and the memory of this process is also that of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +108,7 @@ class Arm:
             SystemExit: it was told to end before it was done.
         """
         self._write(trained=False)
+        torch.compiler.reset()  # it compiles one code so often, then no more: later arms would train more slowly
         akd.main(self.arguments)
         step = json.loads((self._note.parent / "state" / "run.json").read_text())["step"]
         if step < self.settings.max_steps:
@@ -160,6 +165,7 @@ def evaluation(arm: Arm, kind: str, settings: AblationSettings) -> EvaluationSet
         dataset=settings.dataset,
         split=settings.split,
         checkpoint=str(arm.pipeline),
+        metrics=METRICS,
         clips=settings.clips,
         repeats=settings.repeats,
         seconds=settings.seconds if kind == "long" else None,

@@ -98,7 +98,8 @@ def _table(group: dict[str, Results]) -> list[str]:
     first, *_ = names = list(group)
     several = f" Δ: difference from {first}, clip by clip; bold where its interval leaves out 0." * (len(names) > 1)
     columns = {name: by_label(results) for name, results in group.items()}
-    labels = dict.fromkeys(label for rows in columns.values() for label in rows)
+    # what none of them could measure is in their own reports, with the reason
+    labels = dict.fromkeys(label for rows in columns.values() for label, row in rows.items() if row["generated"])
     return [
         f"In brackets: 95 % bootstrap intervals over clips.{several}",
         "",

@@ -109,9 +109,13 @@ def state(section):
     )
 
 
-def apart(section):
-    times = [video["time"] for video in state(section)]
-    return max(times) - min(times)
+PLAYING_IN_STEP = """videos => videos.every(video => !video.paused && !video.error && video.currentTime > 1)
+  && Math.max(...videos.map(video => video.currentTime)) - Math.min(...videos.map(video => video.currentTime)) < 0.1"""
+
+
+def in_step(section):
+    """Whether the videos play within a tenth of a second of each other, asked of the page at one moment."""
+    return section.locator("video").evaluate_all(PLAYING_IN_STEP)
 
 
 needs_browser = [
@@ -128,17 +132,14 @@ class TestBrowser:
 
     def test_films_play_in_step(self, page):
         section = page.locator("section").nth(1)
-        wait_until(lambda: [video["width"] for video in state(section)] == [64, 64], seconds=20)
+        wait_until(lambda: [video["width"] for video in state(section)] == [64, 64], seconds=60)
+        assert [video["muted"] for video in state(section)] == [False, True]
         section.get_by_role("button", name="Play").click()
-        wait_until(lambda: state(section)[0]["time"] > 1.5, seconds=20)
-        wait_until(lambda: apart(section) < 0.1, seconds=5)
-        videos = state(section)
-        assert [video["muted"] for video in videos] == [False, True]
-        assert not any(video["paused"] or video["error"] for video in videos)
+        wait_until(lambda: in_step(section), seconds=60)
         section.get_by_role("button", name="Pause").click()
-        wait_until(lambda: all(video["paused"] for video in state(section)), seconds=5)
+        wait_until(lambda: all(video["paused"] for video in state(section)), seconds=30)
         section.get_by_label("Time in seconds").fill("4")
-        wait_until(lambda: [video["time"] for video in state(section)] == [4, 4], seconds=10)
+        wait_until(lambda: [video["time"] for video in state(section)] == [4, 4], seconds=30)
         expect(section.locator(".clock")).to_contain_text("4.0 s of 6.0 s")
         cursor = section.locator(".cursor").first
         assert float(cursor.get_attribute("x1")) == pytest.approx(34 + 266 * 4 / 6, abs=1)
@@ -146,12 +147,15 @@ class TestBrowser:
     def test_the_real_clip_plays_along_and_films_end_together(self, page):
         section = page.locator("section").first
         expect(section.locator("figcaption")).to_have_text(["1 step", "2 step", "Real clip"])
-        wait_until(lambda: all(video["width"] for video in state(section)), seconds=20)
-        section.get_by_role("button", name="Play").click()
-        wait_until(lambda: state(section)[0]["time"] > 1.9, seconds=20)
-        wait_until(lambda: all(video["paused"] for video in state(section)), seconds=5)
-        section.get_by_role("button", name="Play").click()  # again from the start
-        wait_until(lambda: 0 < state(section)[0]["time"] < 1.5, seconds=5)
+        wait_until(lambda: all(video["width"] for video in state(section)), seconds=60)
+        play = section.get_by_role("button", name="Play")
+        play.click()
+        wait_until(lambda: state(section)[0]["time"] > 1.9, seconds=60)
+        wait_until(lambda: all(video["paused"] for video in state(section)), seconds=30)
+        note = "video => video.addEventListener('seeked', () => { window.soughtTo = video.currentTime; })"
+        section.locator("video").first.evaluate(note)  # a busy machine may look again only when it has played through
+        play.click()
+        wait_until(lambda: page.evaluate("window.soughtTo ?? 9") < 1, seconds=30)
 
     def test_curves_follow_the_choice_of_a_clip(self, page):
         section = page.locator("section").nth(1)

@@ -83,7 +83,7 @@ function open(section, group) {
     stop();
     const films = clip ? [...clip.films, clip.real] : [];
     const shown = films.map((film, side) => ({film, side})).filter(({film}) => film);
-    find('.screens').innerHTML = shown.map(({side}) => `<figure><video playsinline preload="auto"></video>
+    find('.screens').innerHTML = shown.map(({side}) => `<figure><video playsinline preload="metadata"></video>
       <figcaption class="dot" style="--colour: ${colour(group, side)}"></figcaption></figure>`).join('');
     section.querySelectorAll('.screens figcaption').forEach((caption, i) => {
       caption.textContent = group.names[shown[i].side] ?? 'Real clip';
