@@ -10,6 +10,7 @@ from typing import get_args
 
 from tqdm import tqdm
 
+from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
 from asymtalker.evaluation.settings import METRICS, read_protocol
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_generate(commands)
     _add_evaluate(commands)
+    _add_report(commands)
     _add_benchmark(commands)
     _add_convert(commands)
     return parser
@@ -122,6 +124,12 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "--guidance-scale", type=float, metavar="W", help="of the speech (default: the checkpoint's own)"
     )
     command.add_argument("--seed", type=int, help="of the noise (default: 0)")
+    command.add_argument("--repeats", type=int, metavar="N", help="videos a clip, each of another seed (default: 1)")
+    command.add_argument("--reference-mode", choices=get_args(ReferenceMode), help="(default: temporal)")
+    command.add_argument(
+        "--face-every", type=int, metavar="N", help="long rollouts: look for the face in one second of N (default: 1)"
+    )
+    command.add_argument("--films", type=int, metavar="N", help="clips whose video is kept for the page (default: 0)")
     command.add_argument("--no-crop", dest="crop", action="store_false", default=None, help="do not look for the face")
     command.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder for results and records")
     command.set_defaults(run=_evaluate)
@@ -134,6 +142,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     settings = read_protocol(arguments.protocol, **options)
     if evaluate(settings, arguments.output):
         print(f"{arguments.output / 'results.md'}\n\n{(arguments.output / 'results.md').read_text()}")
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("report", help="put finished evaluations beside each other: a table and a page")
+    command.add_argument(
+        "evaluations",
+        nargs="+",
+        metavar="[NAME=]DIR",
+        help="folder that evaluate wrote, and what to call it; the others are compared with the first",
+    )
+    command.add_argument("--title", default="Evaluations", help="of the page (default: %(default)s)")
+    command.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder for table, page and films")
+    command.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from asymtalker.evaluation.compare import compare_evaluations
+
+    named = [text.rpartition("=") for text in arguments.evaluations]
+    print(
+        compare_evaluations(
+            [(name or None, Path(folder)) for name, _, folder in named], arguments.output, arguments.title
+        )
+    )
 
 
 def _add_benchmark(commands: argparse._SubParsersAction) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +19,18 @@ from torch import nn
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.convert import outline_flashhead
 from asymtalker.convert.parts import Variant
-from asymtalker.footprint import GB, HEADROOM, Footprint, as_loaded, check_room, free_memory, measure, parameters
+from asymtalker.footprint import (
+    GB,
+    HEADROOM,
+    Footprint,
+    as_loaded,
+    check_room,
+    forget_peak_memory,
+    free_memory,
+    measure,
+    parameters,
+    peak_memory,
+)
 from asymtalker.generation import (
     GenerateOptions,
     GenerateResult,
@@ -180,8 +189,8 @@ def time_pipeline(pipeline: AsymTalkerPipeline, options: BenchmarkOptions) -> Be
     """Times a pipeline that is loaded."""
     device = pipeline._execution_device
     _make_video(pipeline, replace(options, chunks=WARM_UP_CHUNKS))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    if device.type == "cuda":  # of a process, all since its start counts: it has to fit in as a whole
+        forget_peak_memory(device)
     timer = StageTimer(device)
     with observed(timer):
         moments, result = _make_video(pipeline, options)
@@ -198,7 +207,7 @@ def time_pipeline(pipeline: AsymTalkerPipeline, options: BenchmarkOptions) -> Be
         _figure("chunk", 1000 * chunks, "ms", line),
         _figure("speed", pipeline.layout.new_frames / chunks, "frames/s", line),
         _figure("first frame", np.asarray([1000 * result.first_frame]), "ms", line),
-        _figure("peak memory", np.asarray([_peak_memory(device) / GB]), "GB", line),
+        _figure("peak memory", np.asarray([peak_memory(device) / GB]), "GB", line),
     ]
     return Benchmark(setting, figures + whole)
 
@@ -222,14 +231,6 @@ def _calls(name: str, calls: int, chunks: int) -> float:
 def _figure(name: str, values: np.ndarray, unit: str, setting: str, calls: float = 1) -> Figure:
     low, high = np.percentile(values, SPREAD)
     return Figure(name, float(np.median(values)), float(low), float(high), unit, calls, setting)
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: of tensors on the GPU while timed, or of this process since it started."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def describe(pipeline: AsymTalkerPipeline, options: BenchmarkOptions) -> dict[str, str]:

@@ -7,9 +7,11 @@ the allocator's waste and the driver's own memory (about half a gigabyte) come o
 
 import importlib
 import json
+import resource
+import sys
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,6 +247,28 @@ class _FusedAttention(TorchFunctionMode):
 def free_memory(device: torch.device) -> int:
     """Bytes that may be taken on a device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes so far: of tensors on a GPU, otherwise of this process. See `forget_peak_memory`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    high = [line.split() for line in lines if line.startswith("VmHWM:")]
+    if high:
+        return 1024 * int(high[0][1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Has `peak_memory` count from now on; of a process only Linux can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def check_room(pipeline: AsymTalkerPipeline, dtype: torch.dtype, runtime: Runtime, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,23 +16,25 @@ from PIL import Image
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.evaluation.settings import EvaluationSettings
 from asymtalker.media.dataset import open_dataset
-from asymtalker.media.portrait import CropBox, crop_portrait
+from asymtalker.media.portrait import CropBox, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
 
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+RECORDINGS = (".wav", ".mp3", ".m4a", ".ogg", ".flac")
 FACE_STEP = 10
 """Frames from one in which a face is looked for to the next."""
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationClip:
-    """A real clip as it is compared with.
+    """A real clip as it is compared with; or a portrait that comes without one.
 
     Attributes:
         name: stem of its file.
         portrait: crop of its first frame at native resolution: what is animated.
-        frames: the clip in that crop at the checkpoint's size, uint8 (F, H, W, 3).
-        speech: mono, 16 kHz, float32 (F · 640,): as long as the frames.
+        frames: the clip in that crop at the checkpoint's size, uint8 (F, H, W, 3); of a portrait only itself.
+        speech: mono, 16 kHz, float32 (F · 640,): as long as the frames; of a portrait none.
     """
 
     name: str
@@ -39,8 +42,112 @@ class EvaluationClip:
     frames: np.ndarray
     speech: np.ndarray
 
+    @property
+    def is_real(self) -> bool:
+        """Whether there is a clip to compare with."""
+        return len(self.frames) > 1
 
-class EvaluationDataset:
+
+def open_clips(settings: EvaluationSettings, size: tuple[int, int]) -> Clips:
+    """The clips that the settings name: of a dataset, or of a folder of portraits and recordings.
+
+    Raises:
+        ValueError: see `EvaluationDataset` and `PortraitFolder`.
+    """
+    folder = Path(settings.dataset)
+    kind = PortraitFolder if folder.is_dir() and _files(folder, IMAGES) else EvaluationDataset
+    return kind(settings, size)
+
+
+class Clips(ABC):
+    """What is evaluated on.
+
+    Attributes:
+        names: of the clips.
+        people: who is shown in each.
+    """
+
+    names: list[str]
+    people: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @abstractmethod
+    def clip(self, number: int) -> EvaluationClip:
+        """Decodes a clip.
+
+        Raises:
+            ValueError: it cannot be used; the message says why.
+            OSError: it cannot be read.
+        """
+
+    @abstractmethod
+    def speech(self, number: int) -> np.ndarray:
+        """The speech of a clip, mono 16 kHz, float32 (samples,).
+
+        Raises:
+            ValueError: it has none.
+        """
+
+    def long_speech(self, number: int, seconds: float) -> np.ndarray:
+        """Speech of `seconds`: that of a clip and of those after it, again from the first where they end.
+
+        Raises:
+            ValueError: no clip has sound.
+        """
+        parts, length, wanted = [], 0, round(seconds * SAMPLING_RATE)
+        for step in range(len(self)):
+            try:
+                parts.append(self.speech((number + step) % len(self)))
+            except (ValueError, OSError):
+                continue
+            length += len(parts[-1])
+            if length >= wanted:
+                break
+        if not length:
+            raise ValueError("No clip has sound.")
+        speech = np.concatenate(parts)
+        return np.tile(speech, -(-wanted // length))[:wanted]
+
+
+class PortraitFolder(Clips):
+    """A folder of portraits and recordings, for long rollouts.
+
+    A recording of a portrait's name is its own; a portrait without one gets the recordings in turn.
+
+    Raises:
+        ValueError: there is no recording, no portrait of a wanted name, or the videos are not to be long rollouts.
+    """
+
+    def __init__(self, settings: EvaluationSettings, size: tuple[int, int]) -> None:
+        if settings.seconds is None:
+            raise ValueError(
+                f"{settings.dataset} holds portraits, which no video can be compared with: give --seconds for long "
+                "rollouts, or a folder of mp4 clips."
+            )
+        folder = Path(settings.dataset)
+        self._settings, self._size = settings, size
+        portraits, self._recordings = _files(folder, IMAGES), _files(folder, RECORDINGS)
+        if not self._recordings:
+            raise ValueError(f"{folder} has portraits but no speech: add recordings ({', '.join(RECORDINGS)}).")
+        chosen = _choose([path.stem for path in portraits], settings)
+        self._portraits = [portraits[index] for index in chosen]
+        self.names = _distinct([path.stem for path in self._portraits])
+        self.people = self.names
+
+    def clip(self, number: int) -> EvaluationClip:
+        portrait = crop_portrait(read_portrait(self._portraits[number]), find_face=self._settings.crop).image
+        frame = np.asarray(portrait.resize(self._size))
+        return EvaluationClip(self.names[number], portrait, frame[None], np.zeros(0, np.float32))
+
+    def speech(self, number: int) -> np.ndarray:
+        own = [path for path in self._recordings if path.stem == self._portraits[number].stem]
+        recording = own[0] if own else self._recordings[number % len(self._recordings)]
+        return read_speech(recording, SAMPLING_RATE)
+
+
+class EvaluationDataset(Clips):
     """The clips of a dataset that the settings choose, opened one at a time.
 
     Raises:
@@ -57,16 +164,7 @@ class EvaluationDataset:
         self.names = [names[index] for index in chosen]
         self.people = [str(people[index]) for index in chosen]
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def clip(self, number: int) -> EvaluationClip:
-        """Decodes a clip.
-
-        Raises:
-            ValueError: it cannot be used; the message says why.
-            OSError: it cannot be read.
-        """
         frames = list(self._frames(self._video(number)))
         if not frames:
             raise ValueError("it has no frames")
@@ -95,37 +193,12 @@ class EvaluationDataset:
         raise ValueError(f"{error}")
 
     def speech(self, number: int) -> np.ndarray:
-        """The speech of a clip, mono 16 kHz, float32 (samples,).
-
-        Raises:
-            ValueError: it has none.
-        """
         speech = read_speech(self._video(number), SAMPLING_RATE)
         return (
             speech
             if self._settings.max_seconds is None
             else speech[: round(self._settings.max_seconds * SAMPLING_RATE)]
         )
-
-    def long_speech(self, number: int, seconds: float) -> np.ndarray:
-        """Speech of `seconds`: that of a clip and of those after it, again from the first where they end.
-
-        Raises:
-            ValueError: no clip has sound.
-        """
-        parts, length, wanted = [], 0, round(seconds * SAMPLING_RATE)
-        for step in range(len(self)):
-            try:
-                parts.append(self.speech((number + step) % len(self)))
-            except (ValueError, OSError):
-                continue
-            length += len(parts[-1])
-            if length >= wanted:
-                break
-        if not length:
-            raise ValueError("No clip has sound.")
-        speech = np.concatenate(parts)
-        return np.tile(speech, -(-wanted // length))[:wanted]
 
     def _video(self, number: int) -> bytes | str:
         video = self._rows[self._indices[number]][self._column]
@@ -141,6 +214,10 @@ class EvaluationDataset:
     def _resized(self, frame: np.ndarray) -> np.ndarray:
         smaller = self._size[0] < frame.shape[1]
         return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
 
 
 def _open_rows(source: str, split: str) -> tuple[datasets.Dataset, str]:

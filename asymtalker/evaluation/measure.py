@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.evaluation.clips import EvaluationClip
 from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.evaluation.watch import Watch
+from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import (
     I3D,
     ArcFace,
@@ -33,7 +37,7 @@ from asymtalker.metrics import (
     silent_frames,
 )
 from asymtalker.metrics.distribution import FVD_FRAMES
-from asymtalker.metrics.face_mesh import NOSE_TIP, eye_distance
+from asymtalker.metrics.face_mesh import NOSE_TIP, POINTS, eye_distance
 from asymtalker.metrics.similarity import MEASURES
 
 NEEDS = {
@@ -56,6 +60,8 @@ STILLS = (5, 50, 150, 300, 600)
 """Seconds of a long rollout whose frames are kept to be looked at: those of the paper's figure."""
 SAMPLED = 5
 """Identity and geometry are measured on one frame in so many."""
+FILMED_BLOCK = 64
+"""Frames of a real clip that are written at once."""
 
 
 @dataclass
@@ -113,29 +119,38 @@ def measure_clip(
     settings: EvaluationSettings,
     instruments: Instruments,
     long_speech: np.ndarray | None = None,
+    seed: int | None = None,
+    film: Path | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Generates a clip's video and measures it.
 
     Args:
         long_speech: speaks instead of the clip's own sound; the video is then measured as it is made and never held.
+        seed: of the noise; None takes the settings'.
+        film: an mp4 to write the video to.
 
     Returns:
         a record of plain data, and arrays of features that are too large for it.
     """
     paired = long_speech is None
     speech = clip.speech if paired else long_speech
-    blocks = _Stopwatch(_generate(pipeline, clip, speech, settings))
-    generated = VideoMeasurement(clip.frames[0], settings, instruments, keep=paired)
+    seed = settings.seed if seed is None else seed
+    blocks = Watch(_generate(pipeline, clip, speech, settings, seed), pipeline.device, settings.interval)
+    generated = VideoMeasurement(clip.frames[0], settings, instruments, keep=paired, sparse=settings.sparse)
     made, stills = [], {}
-    for block in blocks:
-        stills |= _stills(block, generated.frames)
-        generated.update(block)
-        if paired:
-            made.append(block)
-    real = VideoMeasurement(clip.frames[0], settings, instruments, keep=True)
-    real.update(clip.frames)
+    with closing(_filmed(blocks, speech, film)) as filmed:
+        for block in filmed:
+            stills |= _stills(block, generated.frames, settings.seconds)
+            generated.update(block)
+            if paired:
+                made.append(block)
+    real = None
+    if clip.is_real:
+        real = VideoMeasurement(clip.frames[0], settings, instruments, keep=True)
+        real.update(clip.frames)
     record = {
-        "name": clip.name,
+        "clip": clip.name,
+        "seed": seed,
         "metrics": list(instruments.metrics),
         "frames": generated.frames,
         "seconds": generated.frames / FPS,
@@ -143,11 +158,13 @@ def measure_clip(
         "first_frame": blocks.first,
         "period": pipeline.layout.new_frames,
         "generated": generated.compute() | _silence(speech, generated.frames),
-        "real": real.compute() | _silence(clip.speech, real.frames),
-        "portrait_landmarks": _plain(real.portrait_points),
+        "real": real and real.compute() | _silence(clip.speech, real.frames),
+        "portrait_landmarks": _plain(generated.portrait_points),
         "stills": [] if paired else list(stills),
+        "pace": [] if paired else blocks.pace,
+        "memory": {} if paired else blocks.memory,
     }
-    features = generated.features("generated") | real.features("real")
+    features = generated.features("generated") | (real.features("real") if real else {})
     if paired:
         _compare(record, np.concatenate(made), clip, generated, real, instruments)
     elif stills:
@@ -160,40 +177,49 @@ def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
     return {"silent": silent.tolist(), "voiced": voiced.tolist()}
 
 
-def _stills(block: np.ndarray, start: int) -> dict[int, np.ndarray]:
-    """Frames to look at of a block that starts at frame `start`, by their second."""
-    frames = {seconds: seconds * FPS - 1 - start for seconds in STILLS}
+def write_real_film(clip: EvaluationClip, path: Path) -> None:
+    """Writes the real clip in the same crop and size, to be looked at beside the generated one."""
+    blocks = np.split(clip.frames, range(FILMED_BLOCK, len(clip.frames), FILMED_BLOCK))
+    for _ in _filmed(blocks, clip.speech, path, generated=False):
+        pass
+
+
+def _filmed(
+    blocks: Iterable[np.ndarray], speech: np.ndarray, path: Path | None, generated: bool = True
+) -> Iterator[np.ndarray]:
+    """The blocks, each written to an mp4 on its way, with the speech; None writes none."""
+    if path is None:
+        yield from blocks
+        return
+    blocks, frames = iter(blocks), 0
+    first = next(blocks)
+    height, width = first.shape[1:3]
+    with VideoWriter(path, (width, height), FPS, SAMPLING_RATE, label=generated, generated=generated) as writer:
+        for block in chain([first], blocks):
+            writer.write(block)
+            writer.write_speech(speech[frames * SAMPLES_PER_FRAME : (frames + len(block)) * SAMPLES_PER_FRAME])
+            frames += len(block)
+            yield block
+
+
+def _stills(block: np.ndarray, start: int, length: float | None) -> dict[int, np.ndarray]:
+    """Frames to look at of a block that starts at frame `start`, by their second: of `STILLS`, and the last."""
+    marks = {*STILLS, *([math.floor(length)] if length else [])}
+    frames = {seconds: seconds * FPS - 1 - start for seconds in sorted(marks)}
     return {seconds: block[frame].copy() for seconds, frame in frames.items() if 0 <= frame < len(block)}
 
 
 def _generate(
-    pipeline: AsymTalkerPipeline, clip: EvaluationClip, speech: np.ndarray, settings: EvaluationSettings
+    pipeline: AsymTalkerPipeline, clip: EvaluationClip, speech: np.ndarray, settings: EvaluationSettings, seed: int
 ) -> Iterator[np.ndarray]:
     return pipeline.stream(
         clip.portrait,
         speech,
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance_scale,
-        generator=torch.Generator().manual_seed(settings.seed),
+        generator=torch.Generator().manual_seed(seed),
+        reference_mode=settings.reference_mode,
     )
-
-
-class _Stopwatch:
-    """Counts the time that an iterator takes, without that of its user."""
-
-    def __init__(self, blocks: Iterable[np.ndarray]) -> None:
-        self._blocks = iter(blocks)
-        self.elapsed, self.first = 0.0, 0.0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        while True:
-            started = time.perf_counter()
-            block = next(self._blocks, None)
-            self.elapsed += time.perf_counter() - started
-            self.first = self.first or self.elapsed
-            if block is None:
-                return
-            yield block
 
 
 class VideoMeasurement:
@@ -202,12 +228,19 @@ class VideoMeasurement:
     Args:
         reference: the portrait as the video shows it, uint8 (H, W, 3).
         keep: keep all landmarks, for comparison with another video.
+        sparse: look for the face in one second of `settings.face_every` only.
     """
 
     def __init__(
-        self, reference: np.ndarray, settings: EvaluationSettings, instruments: Instruments, keep: bool
+        self,
+        reference: np.ndarray,
+        settings: EvaluationSettings,
+        instruments: Instruments,
+        keep: bool,
+        sparse: bool = False,
     ) -> None:
         self._instruments, self._keep = instruments, keep
+        self._face_every = settings.face_every if sparse else 1
         self._mesh = instruments.tools.get("mesh")
         self._arcface = instruments.tools.get("arcface") if "csim" in instruments.metrics else None
         self._drift = Drift(reference, settings.interval, FPS)
@@ -245,7 +278,10 @@ class VideoMeasurement:
         self.frames += len(frames)
 
     def _follow_face(self, frames: np.ndarray) -> None:
-        points = self._mesh.landmarks(frames)
+        looked_at = [self._looks_at(self.frames + offset) for offset in range(len(frames))]
+        points = np.full((len(frames), POINTS, 3), np.nan, np.float32)
+        if any(looked_at):
+            points[looked_at] = self._mesh.landmarks(frames[looked_at])
         self._curves["lip_opening"].append(lip_opening(points))
         self._curves["eye_opening"].append(eye_opening(points))
         self._curves["head"].append(points[:, NOSE_TIP, :2] / self._scale)
@@ -254,6 +290,9 @@ class VideoMeasurement:
         for offset in range(-self.frames % SAMPLED, len(frames), SAMPLED):
             if np.isfinite(points[offset]).all() and np.isfinite(self._scale):
                 self._sample_face((self.frames + offset) // self._interval_frames, frames[offset], points[offset])
+
+    def _looks_at(self, frame: int) -> bool:
+        return frame // FPS % self._face_every == 0
 
     def _sample_face(self, interval: int, frame: np.ndarray, points: np.ndarray) -> None:
         distance = geometry_distance(points, self.portrait_points)
@@ -291,6 +330,9 @@ class VideoMeasurement:
         if self._mesh is not None:
             for name, parts in self._curves.items():
                 curve = np.concatenate(parts)
+                if self._face_every > 1:
+                    record["notes"][name] = f"faces were looked for in one second of {self._face_every} only"
+                    continue
                 try:
                     record[name] = _plain(fill_gaps(curve))
                 except ValueError as error:

@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,35 @@ from PIL import Image
 from tqdm import tqdm
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.evaluation.clips import EvaluationDataset
-from asymtalker.evaluation.measure import Instruments, measure_clip
+from asymtalker.evaluation.clips import Clips, open_clips
+from asymtalker.evaluation.measure import Instruments, measure_clip, write_real_film
 from asymtalker.evaluation.report import write_report
 from asymtalker.evaluation.settings import EvaluationSettings
 from asymtalker.evaluation.summary import summarize
 from asymtalker.generation import load_pipeline
 
 logger = logging.getLogger(__name__)
+FILMS = "films"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A video that is to be made and measured.
+
+    Attributes:
+        name: of its records; that of the clip where there is one video of each.
+        number: of the clip.
+        film: whether the video is kept.
+    """
+
+    name: str
+    number: int
+    seed: int
+    film: bool
 
 
 def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]:
-    """Evaluates a checkpoint and writes `results.json`, `results.md` and plots.
+    """Evaluates a checkpoint and writes `results.json`, `results.md`, `report.html` and plots.
 
     Every clip leaves a record in `output/clips` as soon as it is measured, so that an evaluation which was stopped goes
     on where it was. Under `accelerate launch` the processes share the clips; the first one reports.
@@ -45,17 +62,19 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
     output, state = Path(output), PartialState(cpu=not torch.cuda.is_available())
     pipeline = load_pipeline(settings.checkpoint)
     with state.main_process_first():  # the others find the dataset read
-        dataset = EvaluationDataset(settings, pipeline.frame_size)
+        clips = open_clips(settings, pipeline.frame_size)
         _claim(output, settings, pipeline)
     with Instruments.open(settings, pipeline.device) as instruments:
         started = time.monotonic()
-        measured = _measure_all(pipeline, dataset, settings, instruments, output / "clips")
+        measured = _measure_all(pipeline, clips, settings, instruments, output)
     measured = sum(gather_object([measured]))  # waits for all of them
     minutes = (time.monotonic() - started) / 60
     if not state.is_main_process:
         return {}
-    records = _read_records(output / "clips", dataset)
+    tasks = _tasks(clips, settings)
+    records = _read_records(output / "clips", tasks)
     results = summarize(records, settings, instruments.unavailable)
+    results["films"] = _films(output, clips, tasks)
     results["run"] = _describe(pipeline, settings, state.num_processes, measured / minutes if measured else None)
     write_report(results, output, _stills(records))
     return results
@@ -63,54 +82,85 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
 
 def _measure_all(
     pipeline: AsymTalkerPipeline,
-    dataset: EvaluationDataset,
+    clips: Clips,
     settings: EvaluationSettings,
     instruments: Instruments,
-    folder: Path,
+    output: Path,
 ) -> int:
-    """Measures this process's clips that have no record yet; returns how many those were."""
+    """Measures this process's videos that have no record yet; returns how many those were."""
     state = PartialState()
-    own = range(state.process_index, len(dataset), state.num_processes)
-    todo = [number for number in own if not _is_measured(folder / f"{dataset.names[number]}.json", instruments)]
+    own = _tasks(clips, settings)[state.process_index :: state.num_processes]
+    todo = [task for task in own if not _is_measured(output, task, instruments)]
     bar = tqdm(
         todo,
         desc="evaluate",
-        unit="clip",
+        unit="video",
         total=len(own),
         initial=len(own) - len(todo),
         dynamic_ncols=True,
         disable=not state.is_local_main_process,
     )
-    for number in bar:
-        target = folder / f"{dataset.names[number]}.json"
+    for task in bar:
+        target = output / "clips" / f"{task.name}.json"
         try:
-            clip = dataset.clip(number)
-            long = None if settings.seconds is None else dataset.long_speech(number, settings.seconds)
-            record, features = measure_clip(pipeline, clip, settings, instruments, long)
+            clip = clips.clip(task.number)
+            long = None if settings.seconds is None else clips.long_speech(task.number, settings.seconds)
+            film = _film(output, task.name) if task.film else None
+            record, features = measure_clip(pipeline, clip, settings, instruments, long, task.seed, film)
+            if task.film and long is None:
+                write_real_film(clip, _film(output, task.name, real=True))
         except ConnectionError:
             raise  # the face mesh's process has ended, which is not this clip's fault
         except (ValueError, OSError) as error:
-            logger.warning("left out %s: %s", dataset.names[number], error)
-            _write_json(target, {"name": dataset.names[number], "error": " ".join(str(error).split())})
+            logger.warning("left out %s: %s", task.name, error)
+            _write_json(target, {"name": task.name, "error": " ".join(str(error).split())})
             continue
         if features:
             np.savez(target.with_suffix(".npz"), **features)
         Image.fromarray(clip.frames[0]).save(target.with_suffix(".png"))
-        _write_json(target, record | {"person": dataset.people[number]})  # last: it says that the clip is done
+        # last: it says that the video is done
+        _write_json(target, record | {"name": task.name, "person": clips.people[task.number]})
     return len(todo)
 
 
-def _is_measured(path: Path, instruments: Instruments) -> bool:
-    """Whether a clip's record holds all that can be measured here; one that failed is tried again."""
-    if not path.is_file():
+def _tasks(clips: Clips, settings: EvaluationSettings) -> list[_Task]:
+    """The videos to be made, the first ones of all clips first."""
+    return [
+        _Task(f"{name}~{seed}" if repeat else name, number, seed, film=not repeat and number < settings.films)
+        for repeat, seed in enumerate(range(settings.seed, settings.seed + settings.repeats))
+        for number, name in enumerate(clips.names)
+    ]
+
+
+def _film(output: Path, name: str, real: bool = False) -> Path:
+    folder = output / FILMS
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}{'-real' if real else ''}.mp4"
+
+
+def _films(output: Path, clips: Clips, tasks: list[_Task]) -> dict[str, dict[str, str]]:
+    """The videos that were kept, by clip: paths from `output`, of the generated one and of the real one."""
+    kept = {}
+    for task in tasks:
+        paths = {"generated": _film(output, task.name), "real": _film(output, task.name, real=True)}
+        if task.film and paths["generated"].is_file():
+            found = {kind: str(path.relative_to(output)) for kind, path in paths.items() if path.is_file()}
+            kept[clips.names[task.number]] = found
+    return kept
+
+
+def _is_measured(output: Path, task: _Task, instruments: Instruments) -> bool:
+    """Whether a video's record holds all that can be measured here; one that failed is tried again."""
+    path = output / "clips" / f"{task.name}.json"
+    if not path.is_file() or (task.film and not _film(output, task.name).is_file()):
         return False
     record = json.loads(path.read_text())
     return set(instruments.metrics) <= set(record.get("metrics", ())) and "error" not in record
 
 
-def _read_records(folder: Path, dataset: EvaluationDataset) -> list[dict[str, Any]]:
+def _read_records(folder: Path, tasks: list[_Task]) -> list[dict[str, Any]]:
     records = []
-    for name in dataset.names:
+    for name in (task.name for task in tasks):
         record = json.loads((folder / f"{name}.json").read_text())
         if "error" not in record:
             record["portrait"] = np.asarray(Image.open(folder / f"{name}.png"))
@@ -120,17 +170,22 @@ def _read_records(folder: Path, dataset: EvaluationDataset) -> list[dict[str, An
     return records
 
 
-def _stills(records: list[dict[str, Any]]) -> dict[str, list[np.ndarray]]:
-    """Of long rollouts: the portrait and the frames kept of each clip, uint8 (H, W, 3)."""
-    kept = [record for record in records if record.get("stills")]
-    return {record["name"]: [record["portrait"], *record["features"]["stills"]] for record in kept}
+def _stills(records: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """Of long rollouts: the portrait and the frames kept of each clip's first video, uint8 (H, W, 3), by what they
+    are."""
+    rows: dict[str, dict[str, np.ndarray]] = {}
+    for record in (record for record in records if record.get("stills")):
+        marks = [f"{seconds} s" for seconds in record["stills"]]
+        frames = dict(zip(marks, record["features"]["stills"], strict=True))
+        rows.setdefault(record["clip"], {"portrait": record["portrait"], **frames})
+    return rows
 
 
 def _claim(output: Path, settings: EvaluationSettings, pipeline: AsymTalkerPipeline) -> None:
     """Notes whose records these are; raises ValueError if they are another evaluation's."""
     (output / "clips").mkdir(parents=True, exist_ok=True)
-    # metrics and the number of clips may grow from one run to the next
-    mine = asdict(replace(settings, metrics=("offline",), clips=None, description=""))
+    # metrics and the number of clips, videos and films may grow from one run to the next
+    mine = asdict(replace(settings, metrics=("offline",), clips=None, repeats=1, films=0, description=""))
     mine["weights"] = _fingerprint(Path(pipeline.name_or_path))
     mine = json.loads(json.dumps(mine))
     path = output / "settings.json"

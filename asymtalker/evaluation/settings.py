@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
+from asymtalker.conditioning import ReferenceMode
 from asymtalker.pipeline import MAX_STEPS
 
 PROTOCOLS = Path(__file__).parents[1] / "metrics" / "protocols"
-OFFLINE = ("lips", "lmd", "drift", "identity", "geometry", "seams", "silence", "blinks", "head", "similarity")
+OFFLINE = (
+    *("lips", "lmd", "drift", "identity", "geometry", "seams", "silence", "blinks", "head", "similarity", "resources"),
+)
 DOWNLOADED = ("csim", "sync", "fid", "fvd")
 METRICS = OFFLINE + DOWNLOADED
 GROUPS = {"offline": OFFLINE, "all": METRICS}
@@ -22,7 +25,7 @@ class EvaluationSettings:
     """How a checkpoint is evaluated.
 
     Args:
-        dataset: folder or Hub id of mp4 clips with sound.
+        dataset: folder or Hub id of mp4 clips with sound; or, for long rollouts, a folder of portraits and recordings.
         checkpoint: name of an embedded checkpoint, a folder, or a Hub id; None takes the default one.
         split: of the dataset.
         metrics: names out of `METRICS`, or "offline" (those that download nothing) or "all".
@@ -33,7 +36,12 @@ class EvaluationSettings:
         max_seconds: longer clips are cut; None leaves them whole.
         seconds: long rollouts of so many seconds, to the speech of this clip and the next ones; None: the clip's own.
         steps, guidance_scale: None takes the checkpoint's own.
+        reference_mode: "temporal" (TRE) or "static" (the paper's ablation), as the checkpoint was trained.
         seed: of the noise, the same for every clip.
+        repeats: videos of every clip, with the seeds from `seed` on; intervals are over clips all the same.
+        face_every: of long rollouts, look for the face in one second of so many; more than 1 saves time, and leaves
+            out what needs every frame (silence, blinks, head).
+        films: of how many clips the first video is kept as a file, for the report page.
         interval: seconds over which drift is averaged.
         description: what the protocol stands for; it is printed above the table.
 
@@ -53,7 +61,11 @@ class EvaluationSettings:
     seconds: float | None = None
     steps: int | None = None
     guidance_scale: float | None = None
+    reference_mode: ReferenceMode = "temporal"
     seed: int = 0
+    repeats: int = 1
+    face_every: int = 1
+    films: int = 0
     interval: float = 10.0
     description: str = ""
 
@@ -62,8 +74,13 @@ class EvaluationSettings:
         if unknown or not self.metrics:
             allowed = ", ".join((*GROUPS, *METRICS))
             raise ValueError(f"metrics must be some of {allowed}, not {', '.join(unknown) or 'none'}.")
-        if self.clips is not None and self.clips < 1:
-            raise ValueError(f"clips must be 1 or more, not {self.clips}.")
+        for name, least in (("clips", 1), ("repeats", 1), ("face_every", 1), ("films", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be {least} or more, not {value}.")
+        if self.reference_mode not in get_args(ReferenceMode):
+            modes = " or ".join(get_args(ReferenceMode))
+            raise ValueError(f"reference_mode must be {modes}, not {self.reference_mode!r}.")
         if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
             raise ValueError(f"steps must be 1 to {MAX_STEPS}, not {self.steps}.")
         if self.guidance_scale is not None and self.guidance_scale < 0:
@@ -72,6 +89,11 @@ class EvaluationSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 second or more, not {value}.")
+
+    @property
+    def sparse(self) -> bool:
+        """Whether faces are looked for in some seconds only."""
+        return self.seconds is not None and self.face_every > 1
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,17 @@ Reader = Callable[[Record], tuple | None]
 
 
 @dataclass(frozen=True)
+class ClipEstimate(Estimate):
+    """A mean over clips that knows them.
+
+    Attributes:
+        by_clip: the value of each clip by its name, so that two checkpoints can be compared clip by clip.
+    """
+
+    by_clip: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Row:
     """A line of the table.
 
@@ -60,7 +71,8 @@ def summarize(records: list[Record], settings: EvaluationSettings, unavailable: 
     """Rows, curves and what was left out, as plain data.
 
     Args:
-        records: of all clips; those with an `error` are left out.
+        records: of all videos; those with an `error` are left out. Several videos of one clip count as one clip, of
+            which they are averaged: noise drawn anew is no other person.
         unavailable: why a metric cannot be had.
 
     Raises:
@@ -79,7 +91,8 @@ def summarize(records: list[Record], settings: EvaluationSettings, unavailable: 
         rows += [Row(metric, metric, note=unavailable[metric])] if metric in unavailable else ROWS[metric](usable)
     return {
         "settings": asdict(settings),
-        "clips": len(usable),
+        "clips": len({record["clip"] for record in usable}),
+        "videos": len(usable),
         "frames": sum(record["frames"] for record in usable),
         "frames_per_second": float(np.median([record["frames"] / record["elapsed"] for record in usable])),
         "first_frame": float(np.median([record["first_frame"] for record in usable])),
@@ -91,14 +104,31 @@ def summarize(records: list[Record], settings: EvaluationSettings, unavailable: 
 
 def _estimate(records: list[Record], metric: ClipMetric, read: Reader) -> Estimate | None:
     """The metric over those records that have what it needs."""
+    names = []
     for record in records:
         try:
             inputs = read(record)
             if inputs is not None:
                 metric.update(*inputs)
+                names.append(record["clip"])
         except ValueError:
             continue  # too short, too still or without a face for this metric: the row says of how many clips it is
-    return metric.compute() if metric.values else None
+    return _over_clips(names, metric.values, metric.weights) if names else None
+
+
+def _over_clips(names: list[str], values: list[float], weights: list[float]) -> ClipEstimate:
+    """The mean over clips of one value a video; `names` says whose each video is."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
+    totals = {name: sum(weights[index] for index in group) for name, group in groups.items()}
+    means = {
+        # a clip without weight has no part in the mean, but its value is known
+        name: float(np.average(np.take(values, group), weights=np.take(weights, group) if totals[name] else None))
+        for name, group in groups.items()
+    }
+    estimate = bootstrap_mean(np.array(list(means.values())), np.array(list(totals.values())))
+    return ClipEstimate(**asdict(estimate), by_clip=means)
 
 
 class _Value(ClipMetric):
@@ -113,7 +143,7 @@ class _Value(ClipMetric):
 def _row(records: list[Record], metric: str, label: str, unit: str, make: Any, read: Any, **more: Any) -> Row:
     """A row with the same measure of generated and real clips; `read` takes one of the two and its record."""
     figures = {
-        kind: _estimate(records, make(), lambda record, kind=kind: read(record[kind], record))
+        kind: _estimate([r for r in records if r[kind]], make(), lambda record, kind=kind: read(record[kind], record))
         for kind in ("generated", "real")
     }
     if figures["generated"] is None:
@@ -132,18 +162,20 @@ def _curve(name: str) -> Callable[[Record, Record], tuple | None]:
 
 def _lips(records: list[Record]) -> list[Row]:
     clips = _with_lips(records)
-    own, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
-    if own is None:
+    curves, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
+    if not curves:
         return [Row("lips", "lip opening: correlation with the real clip", note=_why(records))]
+    own = np.array(list(curves.values()))
     mean = own.mean(axis=0)
     best = int(np.argmax(mean))
-    lags = bootstrap_mean(np.argmax(own, axis=1) - MAX_LAG)
-    shuffled = bootstrap_mean(chance[:, MAX_LAG]) if chance is not None else None
+    at_zero = _each({name: curve[MAX_LAG] for name, curve in curves.items()})
+    lags = _each({name: np.argmax(curve) - MAX_LAG for name, curve in curves.items()})
+    shuffled = _each({name: curve[MAX_LAG] for name, curve in chance.items()}) if chance else None
     voiced = _estimate(clips, _Value(), lambda r: (_voiced_correlation(r),))
     amplitude = _estimate(clips, _Value(), lambda r: (np.std(_opening(r, "generated")) / np.std(_opening(r, "real")),))
     note = f"correlation there {mean[best]:.3f}; positive: the lips are late"
     return [
-        Row("lips", "lip opening: correlation at lag 0", "", bootstrap_mean(own[:, MAX_LAG]), None, shuffled, "≥ 0.7"),
+        Row("lips", "lip opening: correlation at lag 0", "", at_zero, None, shuffled, "≥ 0.7"),
         Row("lips", "lip opening: correlation within speech", "", voiced, note="without the clips' silences"),
         Row(
             "lips", "lip opening: best common lag", "frames", _fixed(best - MAX_LAG, len(own)), goal="0 ± 1", note=note
@@ -153,12 +185,17 @@ def _lips(records: list[Record]) -> list[Row]:
     ]
 
 
+def _each(values: dict[str, float]) -> ClipEstimate:
+    """The mean of one value a clip."""
+    return _over_clips(list(values), [float(value) for value in values.values()], [1.0] * len(values))
+
+
 def _opening(record: Record, kind: str) -> np.ndarray:
     return np.array(record[kind]["lip_opening"])
 
 
 def _with_lips(records: list[Record]) -> list[Record]:
-    return [r for r in records if "lip_opening" in r["generated"] and "lip_opening" in r["real"]]
+    return [r for r in records if all(r[kind] and "lip_opening" in r[kind] for kind in ("generated", "real"))]
 
 
 def _itself(clips: list[Record], index: int) -> list[Record]:
@@ -166,13 +203,14 @@ def _itself(clips: list[Record], index: int) -> list[Record]:
 
 
 def _others(clips: list[Record], index: int) -> list[Record]:
-    return (clips[index + 1 :] + clips[:index])[:OTHERS]
+    others = clips[index + 1 :] + clips[:index]
+    return [clip for clip in others if clip["clip"] != clips[index]["clip"]][:OTHERS]
 
 
-def _lag_curves(clips: list[Record], partners: Callable[[list[Record], int], list[Record]]) -> np.ndarray | None:
-    """Correlations over lags (clips, lags) of each clip's generated lips with its partners' real ones, meant over them;
-    None where nothing can be compared."""
-    curves = []
+def _lag_curves(clips: list[Record], partners: Callable[[list[Record], int], list[Record]]) -> dict[str, np.ndarray]:
+    """Correlations over lags (lags,) of each clip's generated lips with its partners' real ones, meant over them; of
+    those clips where something can be compared."""
+    curves: dict[str, list[np.ndarray]] = {}
     for index, clip in enumerate(clips):
         metric = LipSync(MAX_LAG)
         for partner in partners(clips, index):
@@ -183,8 +221,8 @@ def _lag_curves(clips: list[Record], partners: Callable[[list[Record], int], lis
             except ValueError:
                 continue  # too short or still
         if metric.curves:
-            curves.append(np.mean(metric.curves, axis=0))
-    return np.array(curves) if curves else None
+            curves.setdefault(clip["clip"], []).append(np.mean(metric.curves, axis=0))
+    return {name: np.mean(parts, axis=0) for name, parts in curves.items()}
 
 
 def _voiced_correlation(record: Record) -> float:
@@ -238,7 +276,14 @@ def _drift(records: list[Record]) -> list[Row]:
     ):  # fmt: skip
         row = _row(records, "drift", f"{label}: last over first", "", _Value, last_to_first(name), goal="0.9 to 1.1")
         rows += [row] if row.generated else []
-    return rows
+    shift = _row(records, "drift", "colour: last from first", "ΔE", _Value, _colour_shift, goal="0")
+    return [*rows, shift] if shift.generated else rows
+
+
+def _colour_shift(part: Record, _: Record) -> tuple | None:
+    """Distance of the mean colours of the last minute and the first."""
+    ends = [_ends(list(values), part) for values in zip(*part["drift"]["lab"], strict=True)]
+    return (np.linalg.norm([last - first for first, last in ends]),) if all(ends) else None
 
 
 def _lightness(part: Record) -> list[float]:
@@ -267,7 +312,8 @@ def _in_people(records: list[Record], metric: str) -> None:
     for record in records:
         points = record.get("portrait_landmarks")
         record["landmarks"] = None if points is None else np.array(points)
-    known = [r for r in records if r[key] is not None and np.isfinite(r[key]).all()]
+    first = {record["clip"]: record for record in reversed(records)}.values()  # of several videos of a portrait
+    known = [r for r in first if r[key] is not None and np.isfinite(r[key]).all()]
     try:
         unit = distance_between_people([r[key] for r in known], [r["person"] for r in known], distance)
         note = f"1 = mean distance of two people's portraits ({unit:.4f})"
@@ -275,9 +321,9 @@ def _in_people(records: list[Record], metric: str) -> None:
         unit, note = float("nan"), str(error)
     for record in records:
         record.setdefault("units", {})[metric] = note
-        for kind in ("generated", "real"):
-            values = np.array(record[kind].get(metric, [])) / unit
-            record[kind][metric] = values[np.isfinite(values)].tolist()
+        for part in (record[kind] for kind in ("generated", "real") if record[kind]):
+            values = np.array(part.get(metric, [])) / unit
+            part[metric] = values[np.isfinite(values)].tolist()
 
 
 def _identity(records: list[Record]) -> list[Row]:
@@ -357,11 +403,15 @@ def _sync(records: list[Record]) -> list[Row]:
 def _frechet(metric: str, features: str, label: str) -> Callable[[list[Record]], list[Row]]:
     def rows(records: list[Record]) -> list[Row]:
         arrays = {kind: [r["features"][f"{features}_{kind}"] for r in records] for kind in ("generated", "real")}
+        clips = [record["clip"] for record in records]
+        arrays["real"] = [arrays["real"][clips.index(clip)] for clip in dict.fromkeys(clips)]  # each once
         count = sum(map(len, arrays["real"]))
         try:
-            generated = _fixed(_distance(arrays["real"], arrays["generated"]), len(records))
+            generated = _fixed(_distance(arrays["real"], arrays["generated"]), len(arrays["real"]))
             real = (
-                _fixed(_distance(arrays["real"][::2], arrays["real"][1::2]), len(records)) if len(records) > 1 else None
+                _fixed(_distance(arrays["real"][::2], arrays["real"][1::2]), len(arrays["real"]))
+                if len(arrays["real"]) > 1
+                else None
             )
         except ValueError as error:
             return [Row(metric, label, note=str(error))]
@@ -379,6 +429,33 @@ def _distance(real: list[np.ndarray], generated: list[np.ndarray]) -> float:
     return metric.compute()
 
 
+def _resources(records: list[Record]) -> list[Row]:
+    """Of long rollouts: is the last minute as fast as the first, and does memory stay?"""
+    ends = {"first": 0, "last": -1}
+
+    def pace(end: int) -> Reader:
+        return lambda record: (_pace(record)[end],) if _pace(record) else None
+
+    def memory(mark: int) -> Reader:
+        return lambda record: (record["memory"].get(str(mark)),) if str(mark) in record.get("memory", {}) else None
+
+    rows = [
+        Row("resources", f"speed, {name} minute", "frames/s", _estimate(records, _Value(), pace(end)))
+        for name, end in ends.items()
+    ]
+    over = _estimate(records, _Value(), lambda r: (_pace(r)[1] / _pace(r)[0],) if _pace(r) else None)
+    rows.append(Row("resources", "speed: last over first", "", over, goal="0.95 to 1.05"))
+    marks = sorted({int(mark) for record in records for mark in record.get("memory", {})})
+    rows += [
+        Row("resources", f"peak memory at {mark} s", "MB", _estimate(records, _Value(), memory(mark))) for mark in marks
+    ]
+    return [row for row in rows if row.generated]
+
+
+def _pace(record: Record) -> tuple[float, float] | None:
+    return _ends(record["pace"], record["generated"]) if record.get("pace") else None
+
+
 ROWS: dict[str, Callable[[list[Record]], list[Row]]] = {
     "lips": _lips,
     "lmd": _lmd,
@@ -390,6 +467,7 @@ ROWS: dict[str, Callable[[list[Record]], list[Row]]] = {
     "blinks": _blinks,
     "head": _head,
     "similarity": _similarity,
+    "resources": _resources,
     "csim": _csim,
     "sync": _sync,
     "fid": _frechet("fid", "inception", "FID (InceptionV3 2048, TensorFlow weights, 299²)"),
@@ -401,21 +479,23 @@ def _curves(records: list[Record], settings: EvaluationSettings) -> dict[str, An
     """What the plots show: drift against time clip by clip, and the lips' correlation against lag."""
     curves: dict[str, Any] = {"interval": settings.interval, "drift": {}}
     for kind in ("generated", "real"):
-        parts = {record["name"]: record[kind] for record in records}
-        drift = {
-            name: {key: part["drift"][key] for key in ("start", "lab_distance", "sharpness_to_reference")}
-            | {key: part[key] for key in ("identity", "geometry") if part.get(key)}
-            for name, part in parts.items()
+        curves["drift"][kind] = {
+            record["name"]: {"clip": record["clip"]} | _drift_curves(record[kind]) for record in records if record[kind]
         }
-        curves["drift"][kind] = drift
     clips = _with_lips(records) if "lips" in settings.chosen and settings.seconds is None else []
     own, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
-    if own is not None:
+    if own:
         curves["lips"] = {
             "lags": list(range(-MAX_LAG, MAX_LAG + 1)),
-            "generated": own.mean(axis=0).tolist(),
-            "shuffled": None if chance is None else chance.mean(axis=0).tolist(),
+            "generated": np.mean(list(own.values()), axis=0).tolist(),
+            "shuffled": np.mean(list(chance.values()), axis=0).tolist() if chance else None,
             "example": {kind: clips[0][kind]["lip_opening"] for kind in ("generated", "real")}
             | {"name": clips[0]["name"]},
         }
     return curves
+
+
+def _drift_curves(part: Record) -> dict[str, list[float]]:
+    curves = {key: part["drift"][key] for key in ("start", "lab_distance", "sharpness_to_reference", "motion")}
+    curves["seconds"] = (len(part["differences"]) + 1) / FPS
+    return curves | {key: part[key] for key in ("identity", "geometry") if part.get(key)}

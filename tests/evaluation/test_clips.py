@@ -1,11 +1,14 @@
 """Clips from the shapes that datasets have, cut and long."""
 
+import shutil
+
 import datasets
 import numpy as np
 import pytest
 
-from asymtalker.evaluation.clips import EvaluationDataset
+from asymtalker.evaluation.clips import EvaluationDataset, open_clips
 from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.media.speech import read_speech
 
 SIZE = (64, 64)
 
@@ -45,6 +48,20 @@ def test_long_speech_goes_on_with_the_next_clips_and_skips_the_mute(clips):
     assert speech.shape == (9 * 16_000,)
     parts = [dataset.speech(number) for number in (2, 3)]
     np.testing.assert_array_equal(speech[: 2 * 32_000], np.concatenate(parts)[: 2 * 32_000])
+
+
+def test_a_portrait_speaks_with_its_own_recording_first(portrait_file, speech_file, long_speech_file, tmp_path):
+    for name in ("ann", "ben"):
+        shutil.copy(portrait_file, tmp_path / f"{name}.png")
+    shutil.copy(speech_file, tmp_path / "ben.wav")
+    shutil.copy(long_speech_file, tmp_path / "a.wav")
+    folder = open_clips(EvaluationSettings(str(tmp_path), crop=False, seconds=5), SIZE)
+    assert folder.names == folder.people == ["ann", "ben"]
+    clip = folder.clip(1)
+    assert clip.frames.shape == (1, 64, 64, 3) and not clip.is_real
+    own, other = read_speech(speech_file, 16_000), read_speech(long_speech_file, 16_000)
+    joined = np.concatenate([own, other])[: 5 * 16_000]
+    np.testing.assert_array_equal(folder.long_speech(1, 5.0), joined)  # ben's own, then ann's, who has none
 
 
 def test_a_portrait_without_a_face_says_so(clips):

@@ -1,14 +1,16 @@
 """`python -m asymtalker evaluate` on a tiny pipeline and a tiny dataset."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from asymtalker.__main__ import main
 from asymtalker.evaluation import measure
 from asymtalker.evaluation.settings import EvaluationSettings, read_protocol
+from asymtalker.media.video import probe_video
 from asymtalker.metrics import MetricUnavailableError
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
 
@@ -86,7 +88,65 @@ def test_long_rollouts_have_intervals_and_no_real_clip(command, clips, tmp_path)
     assert table["sharpness: last over first"]["generated"]["clips"] == 2
     assert "last minus first" in " ".join(table)
     assert "no real clip" in table["lips"]["note"]
-    assert Image.open(tmp_path / "out" / "stills.png").size == (2 * 64, 2 * 64)  # portrait and 5 s, of two clips
+    width, height = Image.open(tmp_path / "out" / "stills.png").size
+    assert 3 * 64 < width < 5 * 64 and 2 * 64 < height < 3 * 64  # of two clips portrait, 5 s and 6 s, and words
+
+
+def test_long_rollouts_say_whether_they_stay_as_they_are(command, clips, tmp_path):
+    """Two people, two seeds: speed and memory against time, a column each, and films that can be played."""
+    protocol = tmp_path / "long.yaml"
+    protocol.write_text(f"dataset: {clips}\nseconds: 12\ninterval: 1\nclips: 2\nrepeats: 2\nfilms: 1\n")
+    assert main([*command, "--protocol", str(protocol), "--metrics", "drift", "identity", "resources"]) == 0
+    found, table = results(tmp_path), rows(tmp_path)
+    assert (found["clips"], found["videos"], found["frames"]) == (2, 4, 4 * 300)
+    assert table["peak memory at 10 s"]["generated"]["clips"] == 2 and "peak memory at 60 s" not in table
+    assert table["speed, first minute"]["generated"]["mean"] > 0
+    assert table["speed: last over first"]["generated"]["low"] is not None
+    shift = table["colour: last from first"]["generated"]
+    assert shift["mean"] == pytest.approx(np.mean(list(shift["by_clip"].values())))  # of each clip, not each video
+    assert "| clip by clip | a-0 | c-0 |" in (tmp_path / "out" / "results.md").read_text()
+    assert list(found["films"]) == ["a-0"]
+    film = probe_video(tmp_path / "out" / found["films"]["a-0"]["generated"])
+    assert (film.frames, film.fps, film.width) == (300, 25, 64)
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_more_seeds_and_films_are_added_to_what_there_is(command, tmp_path, monkeypatch):
+    wanted = [*command, "--metrics", "seams", "--clips", "1"]
+    assert main(wanted) == 0
+    measured = []
+    real = measure.measure_clip
+    monkeypatch.setattr("asymtalker.evaluation.run.measure_clip", lambda *a: measured.append(a[5]) or real(*a))
+    assert main([*wanted, "--repeats", "3"]) == 0
+    assert measured == [1, 2]
+    assert main([*wanted, "--repeats", "3", "--films", "1"]) == 0
+    assert measured == [1, 2, 0]
+    films = results(tmp_path)["films"]["a-0"]
+    assert (
+        probe_video(tmp_path / "out" / films["real"]).frames
+        == probe_video(tmp_path / "out" / films["generated"]).frames
+    )
+
+
+def test_portraits_and_recordings_are_rolled_out(command, portrait_file, speech_file, long_speech_file, tmp_path):
+    folder = tmp_path / "people"
+    folder.mkdir()
+    shutil.copy(portrait_file, folder / "ann.png")
+    ImageOps.flip(Image.open(portrait_file)).save(folder / "ben.png")
+    shutil.copy(speech_file, folder / "ben.wav")
+    shutil.copy(long_speech_file, folder / "a.wav")
+    assert main([*command, "--dataset", str(folder), "--seconds", "2", "--metrics", "drift", "identity", "seams"]) == 0
+    found, table = results(tmp_path), rows(tmp_path)
+    assert list(found["curves"]["drift"]["generated"]) == ["ann", "ben"] and not found["curves"]["drift"]["real"]
+    assert table["seam ratio"]["real"] is None and table["seam ratio"]["generated"]["clips"] == 2
+
+
+def test_portraits_alone_cannot_be_compared(command, portrait_file, tmp_path, capsys):
+    shutil.copy(portrait_file, tmp_path / "ann.png")
+    assert main([*command, "--dataset", str(tmp_path)]) == 2
+    assert "give --seconds" in capsys.readouterr().err
+    assert main([*command, "--dataset", str(tmp_path), "--seconds", "2"]) == 2
+    assert "has portraits but no speech" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("protocol", ["hdtf", "vfhq", "tiny"])
@@ -111,6 +171,8 @@ def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
         (["--metrics", "beauty"], "beauty"),
         (["--clips", "0"], "clips must be"),
         (["--steps", "0"], "steps must be"),
+        (["--repeats", "0"], "repeats must be"),
+        (["--films", "-1"], "films must be"),
         (["--seconds", "0"], "seconds must be"),
         (["--guidance-scale", "-1"], "guidance_scale must be"),
         (["--dataset", "/nowhere"], "/nowhere"),

@@ -41,7 +41,14 @@ def records():
     for seed in range(4):
         noise = np.convolve(np.random.default_rng(seed).normal(size=FRAMES + 40), np.hanning(7), mode="same")
         real, late = noise[20 : FRAMES + 20], noise[20 - LAG : FRAMES + 20 - LAG]
-        record = {"name": str(seed), "person": str(seed), "frames": FRAMES, "elapsed": 12.0, "first_frame": 0.5}
+        record = {
+            "name": str(seed),
+            "clip": str(seed),
+            "person": str(seed),
+            "frames": FRAMES,
+            "elapsed": 12.0,
+            "first_frame": 0.5,
+        }
         made.append(record | {"period": 16, "generated": video(0.5 * late), "real": video(real)})
     return made
 
@@ -84,6 +91,31 @@ def test_the_last_minute_is_compared_with_the_first(records):
         part["drift"]["start"] = list(range(0, 300, 10))
         part["drift"]["motion"] = [1.0] * 6 + [9.0] * 18 + [2.0] * 6
     assert rows(records, "drift")["frame difference: last over first"]["generated"]["mean"] == pytest.approx(2)
+
+
+def figures(estimate):
+    return [estimate[name] for name in ("mean", "low", "high", "clips")]
+
+
+def test_videos_of_one_clip_are_one_clip(records):
+    """Twice as many videos of the same clips make no interval narrower, and another seed is nobody else's lips."""
+    again = [record | {"name": f"{record['name']}~1"} for record in records]
+    for metric in ("lips", "seams", "blinks", "silence", "drift", "head"):
+        once, twice = rows(records, metric), rows(records + again, metric)
+        for label, row in once.items():
+            assert figures(twice[label]["generated"]) == pytest.approx(figures(row["generated"]), nan_ok=True), label
+            if row["shuffled"]:
+                assert abs(twice[label]["shuffled"]["mean"]) < 0.2
+
+
+def test_speed_and_memory_are_read_at_their_marks(records):
+    for index, record in enumerate(records):
+        record["pace"] = [40.0, 30.0, 1.0]  # 4 s are no interval of 10
+        record["memory"] = {"10": 700.0 + index, "60": 710.0}
+    table = rows(records, "resources")
+    assert table["speed: last over first"]["generated"]["mean"] == pytest.approx(0.75)
+    assert table["peak memory at 10 s"]["generated"]["by_clip"] == {"0": 700, "1": 701, "2": 702, "3": 703}
+    assert rows([record | {"pace": [], "memory": {}} for record in records], "resources") == {}
 
 
 def test_what_is_missing_says_why(records):
