@@ -23,9 +23,10 @@ apt_install = $(SUDO) apt-get update -qq && \
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
 
-# Each worker takes whole files, for fixtures are shared by the tests of a file, and one core.
+# Each worker takes whole files, for fixtures are shared by the tests of a file, and one core. MKL adds in the same order
+# wherever arrays lie in memory, so that training that was taken up can be compared with training that was not.
 test: $(VENV)/.installed-dev $(VENV)/.browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 MKL_CBWR=AVX2,STRICT $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # Only what is committed goes up: no checkpoints, no recordings, no secrets that lie about.
 space: $(VENV)/.installed

@@ -74,6 +74,19 @@ def predict(
     return sample[:, :, continuity.shape[2] :].float(), answer
 
 
+def read_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor) -> Tensor | None:
+    """What new latents (B, C, N, h, w) at noise levels (B,) say of head and lids; None without a motion prior."""
+    motion = getattr(transformer, "module", transformer).motion
+    return None if motion is None else motion.gestures.read_noise(latents, sigma)
+
+
+def write_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor, gestures: Tensor | None) -> Tensor:
+    """Has noisy latents say what `read_gestures` found in others: noise that is added anew would say something else."""
+    if gestures is None:
+        return latents
+    return getattr(transformer, "module", transformer).motion.gestures.write_noise(latents, sigma, gestures)
+
+
 def denoise_chunk(
     transformer: ModelMixin,
     scheduler: SchedulerMixin,
@@ -106,14 +119,17 @@ def denoise_chunk(
     scheduler.set_begin_index(first_step)
     scheduler._step_index = None
     latents = noise.float()
+    levels = scheduler.sigmas.to(latents.device).unsqueeze(1).expand(-1, len(latents))
+    gestures = read_gestures(transformer, latents, levels[first_step])
     for step, timestep in enumerate(scheduler.timesteps[first_step:], start=first_step):
-        sigma = scheduler.sigmas[step].to(latents.device).expand(latents.shape[0])
         leaving = step == exit_step
         with torch.set_grad_enabled(torch.is_grad_enabled() and (leaving or exit_step is None)), stage(STEP):
-            flow = predict_flow(transformer, latents, sigma, continuity, reference, speech, guidance_scale)
+            flow = predict_flow(transformer, latents, levels[step], continuity, reference, speech, guidance_scale)
             if leaving:
                 return latents - scheduler.sigmas[step] * flow
             latents = scheduler.step(flow, timestep, latents, generator=generator, return_dict=False)[0]
+            if step + 1 < len(scheduler.timesteps):
+                latents = write_gestures(transformer, latents, levels[step + 1], gestures)
         if on_step is not None:
             on_step(step, latents)
     return latents

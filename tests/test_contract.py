@@ -51,7 +51,7 @@ def test_inference_and_training_see_the_same_windows(clip, kind):
             pipeline.vae,
             pipeline.speech_encoder,
             to_unit(row["window"][None]),
-            to_unit(stream.portrait()[None]),
+            to_unit(stream.window(0)["portrait"][None]),
             row["segment"][None],
             layout,
         )

@@ -23,12 +23,12 @@ from diffusers import FlowMatchLCMScheduler
 from torch import Tensor
 
 from asymtalker.conditioning import ReferenceMode
-from asymtalker.sampling import denoise_chunk, predict_flow, set_steps
+from asymtalker.sampling import denoise_chunk, predict_flow, set_steps, write_gestures
 from train.clips import open_clips
 from train.config import DataSettings, RunSettings, parse_settings
+from train.gestures import add_telling_noise
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import (
-    add_noise,
     draw_matching_sigma,
     flow_loss,
     flow_target,
@@ -99,13 +99,15 @@ def student_sample(
     """Generates a chunk: (x₀-prediction at the exit step, with its gradient; the finished chunk, without)."""
     window = batch.window
     conditions = (continuity, window.reference, window.speech)
-    noise = torch.randn_like(window.latents)
+    noise = write_gestures(
+        student, torch.randn_like(window.latents), torch.ones_like(window.latents[:, 0, 0, 0, 0]), batch.gestures
+    )
     sample = denoise_chunk(student, scheduler, noise, *conditions, exit_step=exit_step)
     if exit_step == len(scheduler.timesteps) - 1:
         return sample, sample.detach()
     with torch.no_grad():
         sigma = scheduler.sigmas[exit_step + 1].to(sample.device).expand(len(sample))
-        latents = add_noise(sample.detach(), torch.randn_like(sample), sigma)
+        latents, _ = add_telling_noise(student, sample.detach(), sigma, batch.gestures)
         finished = denoise_chunk(student, scheduler, latents, *conditions, first_step=exit_step + 1)
     return sample, finished
 
@@ -115,7 +117,7 @@ def score_gradient(roles: Roles, batch: RolloutBatch, sample: Tensor, shift: flo
     """The distribution-matching gradient g at a sample, under the asymmetric continuity references."""
     window = batch.window
     sigma = draw_matching_sigma(len(sample), shift, sample.device)
-    noisy = add_noise(sample, torch.randn_like(sample), sigma)
+    noisy, _ = add_telling_noise(roles.critic, sample, sigma, batch.gestures)
     real_continuity = choose_continuity(batch, settings.teacher_continuity)
     fake_continuity = choose_continuity(batch, settings.student_continuity)
     conditions = (window.reference, window.speech)
@@ -130,10 +132,9 @@ def critic_loss(
 ) -> Tensor:
     """Flow-matching loss of the critic on the student's samples, under the student's κ."""
     sigma = draw_matching_sigma(len(sample), shift, sample.device)
-    noise = torch.randn_like(sample)
     continuity = choose_continuity(batch, settings.student_continuity)
     window = batch.window
-    noisy = add_noise(sample, noise, sigma)
+    noisy, noise = add_telling_noise(critic, sample, sigma, batch.gestures)
     flow = predict_flow(critic, noisy, sigma, continuity, window.reference, window.speech)
     weight = getattr(critic, "module", critic).sigma_weight(sigma)
     return flow_loss(flow, flow_target(sample, noise), weight)

@@ -20,10 +20,12 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import encode_window, speech_span, still
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
-from asymtalker.models.motion import measure_displacement, warp
+from asymtalker.models.gestures import coarse_movement
+from asymtalker.models.motion import warp
 from train.clips import Clip, few_clips
 from train.config import DataSettings, parse_settings
-from train.data import WindowDataset, WindowLaw, to_unit
+from train.data import WindowDataset, WindowLaw, to_unit, window_displacement
+from train.gestures import fit_gestures
 from train.loop import explained
 
 logger = logging.getLogger(__name__)
@@ -105,18 +107,20 @@ def fit_prior(
     batches: list[dict],
     layout: WindowLayout,
 ) -> None:
-    """Gives the motion prior the autoencoder's basis, and measures what displacing the portrait leaves open."""
+    """Gives the motion prior the autoencoder's basis and principal movements, and measures what they leave open."""
     motion = transformer.motion
     motion.adopt(vae)
-    static, held, rests = [], [], []
+    static, held, rests, movements = [], [], [], []
     for batch in batches:
         frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
         window = encode_window(vae, encoder, frames, portrait, batch["segment"], layout)
         noise_free = torch.cat([window.continuity, window.latents], dim=2)
         seen, _ = motion.observe(noise_free, window.reference, torch.zeros(len(frames)), window.speech)
         held_image = warp(seen.portrait, seen.start).unsqueeze(2).expand(-1, -1, layout.temporal_ratio, -1, -1)
-        displacement = measure_displacement(portrait, frames[:, :, layout.continuity_frames :])
-        rests.append((window.latents - motion.guess(seen, displacement, window.speech)).square().mean((0, 3, 4)))
+        displacement = window_displacement(batch, portrait, frames, layout.continuity_frames)
+        movements.append(coarse_movement(displacement))
+        guess = motion.guess(seen, displacement[:, :, 2:], window.speech, blinking=False)
+        rests.append((window.latents - guess).square().mean((0, 3, 4)))
         held.append((window.latents - motion.project(held_image)).square().mean())
         static.append((window.latents - window.reference[:, :, layout.continuity_latents :]).square().mean())
     rest = torch.stack(rests).mean(0)  # c n
@@ -127,6 +131,8 @@ def fit_prior(
         torch.stack(held).mean(),
         rest.mean(),
     )
+    shares = fit_gestures(motion.gestures, torch.cat(movements))
+    logger.info("of a head's movement %.3f is to be expected, principal movements show %.3f of the rest", *shares)
 
 
 def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> float:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 STORE_ROOM = 1.125
 """A clip keeps this much more than the crop, so that the crop can be jittered."""
-LIPS_SUFFIX = ".lips.npy"
+MOTION_SUFFIX = ".motion.npy"
 FACE_PROBES = 8
 DECODED_AHEAD = 2
 """Clips that each thread of a stream decodes before they are asked for."""
@@ -53,8 +53,9 @@ class Clip:
         speech: int16 (samples,) at 16 kHz.
         crop: left, top, side of the app's crop, in pixels of `frames`.
         face: left, top, width, height of the face box, in pixels of `frames`.
-        lips: as `train/speech.py` measured them, float32 (F, 164): their movements (80), and where they and the outer
-            eye corners are, in pixels of `frames` (84); None: nobody has.
+        motion: of the face, as `train/speech.py` measured it, float32 (F, 221): movements of the lips (80), how far the
+            lids are shut (1), and the landmarks of both and of the eye corners, in pixels of `frames` (140); (0, 221):
+            no face was found; None: nobody has looked.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Clip:
     speech: np.ndarray
     crop: tuple[float, float, float]
     face: tuple[float, float, float, float]
-    lips: np.ndarray | None = None
+    motion: np.ndarray | None = None
 
 
 class Position(NamedTuple):
@@ -365,14 +366,14 @@ def _read_stored(target: Path) -> Clip | None:
     if "error" in record:
         logger.warning("left out %s: %s", target.name, record["error"])
         return None
-    lips = target.with_suffix(LIPS_SUFFIX)
+    motion = target.with_suffix(MOTION_SUFFIX)
     return Clip(
         name=target.name,
         frames=np.load(target.with_suffix(".frames.npy"), mmap_mode="r"),
         speech=np.load(target.with_suffix(".speech.npy")),
         crop=tuple(record["crop"]),
         face=tuple(record["face"]),
-        lips=np.load(lips) if lips.exists() else None,
+        motion=np.load(motion) if motion.exists() else None,
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import cut_speech, speech_span
-from asymtalker.models.motion import LIP_POINTS, measure_displacement, move_lips
+from asymtalker.models.motion import FACE_POINTS, LIP_POINTS, measure_displacement, move_face
 from train.clips import Clip, StreamedClips, split_clips
 from train.config import DataSettings, RunSettings
 
@@ -62,19 +62,13 @@ def sample_window(
 
     Returns:
         `window` uint8 (F, H, W, 3), `portrait` uint8 (H, W, 3), `segment` float32 (samples,) of sound for
-        `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is; of the lips, NaN where
-        unknown: movements `lips` float32 (F, 80), landmarks `points` (F, 42, 2), and those of the portrait,
-        `portrait_lips` and `portrait_points`.
+        `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is; of the face, NaN where unknown: movements `lips`
+        float32 (F, 80), how far `lids` are shut (F,), landmarks `points` (F, 70, 2), and those of the portrait,
+        `portrait_lips`, `portrait_lids` and `portrait_points`.
     """
     start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
     view = _View(clip, size, rng if law.jitter else None)
-    return {
-        "portrait": view.frames([portrait])[0],
-        "portrait_lips": view.lips([portrait])[0],
-        "portrait_points": view.points([portrait])[0],
-        "mouth": view.mouth(),
-        **view.window(start, layout, span, rng, cold),
-    }
+    return view.portrait(portrait) | view.window(start, layout, span, rng, cold)
 
 
 def draw_window(
@@ -132,19 +126,12 @@ class ClipStream:
         self._first, self._layout, self._span, self._seed = first, layout, span, seed or ()
         self.chunks = (len(clip.frames) - first) // layout.new_frames
 
-    def portrait(self) -> Tensor:
-        """The identity image: the stream's first frame, uint8 (H, W, 3)."""
-        return self._view.frames([self._first])[0]
-
-    def mouth(self) -> Tensor:
-        """1 where the mouth is, float32 (H, W)."""
-        return self._view.mouth()
-
     def window(self, chunk: int) -> dict[str, Tensor]:
-        """`window` and `segment` of a chunk, as `sample_window` returns them."""
+        """A chunk as `sample_window` returns it; the portrait is the stream's first frame."""
         start = self._first + self._layout.window_start(chunk)
         rng = np.random.default_rng((*self._seed, 1 + chunk))
-        return self._view.window(start, self._layout, self._span, rng, origin=self._first)
+        window = self._view.window(start, self._layout, self._span, rng, origin=self._first)
+        return self._view.portrait(self._first) | window
 
 
 class _View:
@@ -182,7 +169,12 @@ class _View:
         ]
         return torch.from_numpy(np.stack(crops))
 
-    def mouth(self) -> Tensor:
+    def portrait(self, index: int) -> dict[str, Tensor]:
+        """A frame as identity image, where the mouth is in the picture, and its motion, named after the portrait."""
+        motion = {f"portrait_{name}": values[0] for name, values in self.motion([index]).items()}
+        return {"portrait": self.frames([index])[0], "mouth": self._mouth(), **motion}
+
+    def _mouth(self) -> Tensor:
         left, top, side = self._box
         x, y, width, height = self._clip.face
         mask = torch.zeros(self._size, self._size)
@@ -211,24 +203,19 @@ class _View:
         if self._noisy:
             level = 10 ** rng.uniform(-4, -2.5)
             segment = segment + level * torch.from_numpy(rng.standard_normal(len(segment), dtype=np.float32))
-        faces = {"window": self.frames(indices), "lips": self.lips(indices), "points": self.points(indices)}
-        return faces | {"segment": segment}
+        return {"window": self.frames(indices), "segment": segment, **self.motion(indices)}
 
-    def lips(self, indices: list[int]) -> Tensor:
-        """Movements of the lips in frames, (F, 80); NaN where unknown."""
-        return self._measured(indices)[:, : 2 * LIP_POINTS]
-
-    def points(self, indices: list[int]) -> Tensor:
-        """Landmarks of the lips and of the outer eye corners in frames, (F, 42, 2) in pixels; NaN where unknown."""
+    def motion(self, indices: list[int]) -> dict[str, Tensor]:
+        """Of frames, NaN where unknown: `lips` (F, 80), `lids` (F,), and `points` (F, 70, 2) in pixels."""
+        measured = self._clip.motion
+        if measured is None or not len(measured):
+            values = torch.full((len(indices), 2 * LIP_POINTS + 1 + 2 * FACE_POINTS), torch.nan)
+        else:
+            values = torch.from_numpy(measured[np.minimum(indices, len(measured) - 1)])
+        lips, lids, points = values.split([2 * LIP_POINTS, 1, 2 * FACE_POINTS], dim=1)
         left, top, side = self._box
-        points = self._measured(indices)[:, 2 * LIP_POINTS :].unflatten(1, (-1, 2))
-        return (points - torch.tensor([left, top], dtype=torch.float32)) * (self._size / side)
-
-    def _measured(self, indices: list[int]) -> Tensor:
-        lips = self._clip.lips
-        if lips is None or not len(lips):
-            return torch.full((len(indices), 4 * LIP_POINTS + 4), torch.nan)
-        return torch.from_numpy(lips[np.minimum(indices, len(lips) - 1)])
+        points = (points.unflatten(1, (-1, 2)) - torch.tensor([left, top], dtype=torch.float32)) * (self._size / side)
+        return {"lips": lips, "lids": lids.squeeze(1), "points": points}
 
 
 class WindowDataset(torch.utils.data.Dataset):
@@ -390,21 +377,45 @@ def to_unit(frames: Tensor) -> Tensor:
     return frames.movedim(-1, 1).contiguous().float().div_(127.5).sub_(1)  # contiguous: what follows is faster so
 
 
-def head_displacement(portrait: Tensor, frames: Tensor, points: Tensor, lips: Tensor) -> Tensor:
-    """Where frames look in a portrait whose lips have moved as theirs, so that what is left is the head's movement.
+def facial_movement(batch: dict[str, Tensor], frames: list[int] | Tensor) -> tuple[Tensor, Tensor]:
+    """How lips (B, F, 80) and lids (B, F) moved from the portrait to frames of a batch; NaN where unknown.
+
+    Lids that are wider open than the portrait's count as those.
+    """
+    lips = batch["lips"][:, frames] - batch["portrait_lips"].unsqueeze(1)
+    before = batch["portrait_lids"].unsqueeze(1)
+    return lips, ((batch["lids"][:, frames] - before) / (1 - before).clamp(min=0.1)).clamp(0, 1)
+
+
+def window_displacement(batch: dict[str, Tensor], portrait: Tensor, frames: Tensor, continuity_frames: int) -> Tensor:
+    """The head's displacement of a batch of `sample_window` in κ's first frame, κ's last, and the new frames.
+
+    Args:
+        portrait, frames: those of the batch by `to_unit`.
+
+    Returns:
+        (B, 2, 2 + r·N, H/4, W/4) in pixels.
+    """
+    shown = [0, *range(continuity_frames - 1, frames.shape[2])]
+    return head_displacement(portrait, frames[:, :, shown], batch["portrait_points"], *facial_movement(batch, shown))
+
+
+def head_displacement(portrait: Tensor, frames: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
+    """Where frames look in a portrait whose lips and lids have moved as theirs: what is left is the head's movement.
 
     Args:
         portrait: (B, 3, H, W) in [-1, 1].
         frames: (B, 3, F, H, W).
-        points: landmarks of the portrait, (B, 42, 2) in pixels; NaN where unknown.
-        lips: movements from the portrait to the frames, (B, F, 80); NaN where unknown: the lips are left alone.
+        points: landmarks of the portrait, (B, 70, 2) in pixels; NaN where unknown.
+        lips, lids: movements from the portrait to the frames, (B, F, 80) and (B, F); NaN where unknown: they are left
+            alone.
 
     Returns:
         (B, 2, F, H/4, W/4) in pixels.
     """
     count = frames.shape[2]
-    portraits, points = (values.repeat_interleave(count, 0) for values in (portrait, points))
-    talking = move_lips(portraits, points.nan_to_num(), lips.flatten(0, 1).nan_to_num())
+    portraits, points = (values.repeat_interleave(count, 0) for values in (portrait, points.nan_to_num()))
+    talking = move_face(portraits, points, *(moves.flatten(0, 1).nan_to_num() for moves in (lips, lids)))
     displacement = measure_displacement(talking, frames.transpose(1, 2).flatten(0, 1).unsqueeze(2)).squeeze(2)
     return displacement.unflatten(0, (-1, count)).transpose(1, 2)
 

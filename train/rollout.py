@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import (
@@ -23,7 +24,8 @@ from asymtalker.conditioning import (
     speech_span,
 )
 from train.clips import ClipSource
-from train.data import ClipStream, mouth_weights, to_unit
+from train.data import ClipStream, mouth_weights, to_unit, window_displacement
+from train.gestures import with_blinks
 
 
 @dataclass
@@ -34,12 +36,15 @@ class RolloutBatch:
         window: the real clips' windows, with κ_gt.
         generated_continuity: κ_gen, the end of what the student generated before (B, C, K, h, w).
         mouth: (B, H, W), 1 where the mouth is.
+        gestures: what the student's noise is to say, (B, N + K): the head moves as in the clip; None without a motion
+            prior.
         depth: chunks generated before this one, per stream.
     """
 
     window: Window
     generated_continuity: Tensor
     mouth: Tensor
+    gestures: Tensor | None
     depth: list[int]
 
 
@@ -106,23 +111,19 @@ class RolloutPool:
             if stream is None or self._depth[index] >= self._limit[index] or self._chunk[index] >= stream.chunks:
                 self._replace(index, fresh=stream is None)
         self._clips.keep(self._number)
-        device = self._pipeline.device
         rows = [stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)]
-        self._frames = to_unit(torch.stack([row["window"] for row in rows]).to(device))
-        window = encode_window(
-            self._pipeline.vae,
-            self._pipeline.speech_encoder,
-            self._frames,
-            to_unit(torch.stack([stream.portrait() for stream in self._streams]).to(device)),
-            torch.stack([row["segment"] for row in rows]).to(device),
-            self._pipeline.layout,
-            self._mode,
-        )
+        row = {name: values.to(self._pipeline.device) for name, values in default_collate(rows).items()}
+        self._frames, portrait = to_unit(row["window"]), to_unit(row["portrait"])
+        encoders, layout = (self._pipeline.vae, self._pipeline.speech_encoder), self._pipeline.layout
+        window = encode_window(*encoders, self._frames, portrait, row["segment"], layout, self._mode)
         generated = [
             real if made is None else made for real, made in zip(window.continuity, self._continuity, strict=True)
         ]
-        mouth = torch.stack([stream.mouth() for stream in self._streams]).to(device)
-        return RolloutBatch(window, torch.stack(generated), mouth, list(self._depth))
+        gestures, prior = None, self._pipeline.transformer.motion
+        if prior is not None:
+            displacement = window_displacement(row, portrait, self._frames, layout.continuity_frames)
+            gestures = with_blinks(prior.gestures, prior.gestures.read_movement(displacement))
+        return RolloutBatch(window, torch.stack(generated), row["mouth"], gestures, list(self._depth))
 
     def advance(self, continuity: Tensor, latents: Tensor) -> Motion:
         """Takes the student's finished chunks (B, C, N, h, w) and makes the next κ_gen of them.

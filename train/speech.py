@@ -28,9 +28,11 @@ from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.metrics.estimate import MetricUnavailableError
 from asymtalker.metrics.face_mesh import (
     LIPS,
+    LOWER_LIDS,
     LOWER_LIP,
     OUTER_EYES,
     RIGID,
+    UPPER_LIDS,
     UPPER_LIP,
     FaceMesh,
     eye_distance,
@@ -38,7 +40,7 @@ from asymtalker.metrics.face_mesh import (
 )
 from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
 from asymtalker.models.transformer import SPEECH_WINDOW
-from train.clips import LIPS_SUFFIX, Clip, split_clips, store_folder
+from train.clips import MOTION_SUFFIX, Clip, split_clips, store_folder
 from train.config import DataSettings, parse_settings
 from train.data import quiet_frames
 from train.loop import explained, open_pipeline
@@ -46,6 +48,10 @@ from train.loop import explained, open_pipeline
 logger = logging.getLogger(__name__)
 
 UPPER, LOWER = LIPS.index(UPPER_LIP), LIPS.index(LOWER_LIP)
+SHUT = 0.25
+"""Landmarks of shut lids are still so far apart, as a share of their usual distance."""
+PLACES = (*LIPS, *OUTER_EYES, *UPPER_LIDS, *LOWER_LIDS)
+COLUMNS = 2 * len(LIPS) + 1 + 2 * len(PLACES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,7 @@ class SpeechSettings(DataSettings):
     span_frames: frames of a clip in a sample.
     hidden_dim, blocks, lookahead_frames: of the encoder.
     opening_weight: how much the distance of the inner lips counts beside the landmarks.
+    emphasis: lips are moved by so much more than was predicted: what is predicted is a mean, and means move less.
     """
 
     init: str
@@ -70,6 +77,7 @@ class SpeechSettings(DataSettings):
     blocks: int = 6
     lookahead_frames: int = 2
     opening_weight: float = 1.0
+    emphasis: float = 1.25
 
 
 class Talk(NamedTuple):
@@ -106,47 +114,51 @@ def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     return ((lips - rest) / eye_distance(resting[None])).astype(np.float32)
 
 
-def measure_lips(clips: list[Clip], folder: Path) -> list[Talk]:
-    """The talk of clips; movements of lips that are not yet in `folder` are measured and kept there.
+def shut_lids(landmarks: np.ndarray) -> np.ndarray:
+    """How far lids are shut in landmarks (F, 478, 2), from 0, as far as they mostly are, to 1: (F,)."""
+    upper, lower = landmarks[:, UPPER_LIDS], landmarks[:, LOWER_LIDS]
+    opening = np.linalg.norm(upper - lower, axis=-1).mean(1) / eye_distance(landmarks)
+    return ((1 - opening / np.median(opening)) / (1 - SHUT)).clip(0, 1)
+
+
+def measure_talks(clips: list[Clip], folder: Path) -> list[Talk]:
+    """The talk of clips; faces whose motion is not yet in `folder` are measured, and it is kept there.
 
     Clips in which no face is found are left out.
 
     Raises:
         MetricUnavailableError: landmarks have to be measured, and there is no face mesh.
     """
-    paths = [folder / f"{clip.name}{LIPS_SUFFIX}" for clip in clips]
+    paths = [folder / f"{clip.name}{MOTION_SUFFIX}" for clip in clips]
     missing = [(clip, path) for clip, path in zip(clips, paths, strict=True) if not path.exists()]
     if missing:
         with FaceMesh() as mesh:
             for clip, path in tqdm(missing, desc="landmarks"):
                 mesh.reset()
                 beside = path.with_suffix(".part.npy")
-                np.save(beside, clip_lips(clip, mesh.landmarks(clip.frames)[..., :2]))
+                np.save(beside, clip_motion(clip, mesh.landmarks(clip.frames)[..., :2]))
                 beside.replace(path)
-    return [_talk(clip, lips) for clip, path in zip(clips, paths, strict=True) if len(lips := np.load(path))]
+    return [_talk(clip, motion) for clip, path in zip(clips, paths, strict=True) if len(motion := np.load(path))]
 
 
-def clip_lips(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
-    """What is kept of a clip's landmarks (F, 478, 2): movements of the lips, and where they and the eye corners are.
-
-    Returns:
-        float32 (F, 80 + 84); (0, 164) if too few frames show a face.
-    """
+def clip_motion(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
+    """What is kept of a clip's landmarks (F, 478, 2), see `Clip.motion`; (0, 221) if few frames show a face."""
     try:
         landmarks = fill_gaps(landmarks)
     except ValueError as error:
         logger.warning("left out %s: %s", clip.name, error)
-        return np.empty((0, 4 * len(LIPS) + 4), np.float32)
-    quiet = quiet_frames(clip)
-    movement = lip_movement(landmarks, quiet[quiet < len(landmarks)])
-    places = landmarks[:, [*LIPS, *OUTER_EYES]]
-    return np.concatenate([movement, places], axis=1).reshape(len(landmarks), -1).astype(np.float32)
+        return np.empty((0, COLUMNS), np.float32)
+    frames, quiet = len(landmarks), quiet_frames(clip)
+    lips = lip_movement(landmarks, quiet[quiet < frames])
+    places = landmarks[:, list(PLACES)]
+    columns = lips.reshape(frames, -1), shut_lids(landmarks)[:, None], places.reshape(frames, -1)
+    return np.concatenate(columns, axis=1).astype(np.float32)
 
 
-def _talk(clip: Clip, lips: np.ndarray) -> Talk:
-    frames = min(len(lips), len(clip.speech) // SAMPLES_PER_FRAME)
+def _talk(clip: Clip, motion: np.ndarray) -> Talk:
+    frames = min(len(motion), len(clip.speech) // SAMPLES_PER_FRAME)
     speech = clip.speech[: frames * SAMPLES_PER_FRAME].astype(np.float32) / 32768
-    return Talk(torch.from_numpy(speech), torch.from_numpy(lips[:frames, : 2 * len(LIPS)].reshape(frames, -1, 2)))
+    return Talk(torch.from_numpy(speech), torch.from_numpy(motion[:frames, : 2 * len(LIPS)].reshape(frames, -1, 2)))
 
 
 def draw_batch(talks: list[Talk], settings: SpeechSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -205,7 +217,7 @@ def correlation(encoder: LandmarkSpeechEncoder, talks: list[Talk]) -> float:
     return float(np.nanmean(figures)) if figures else math.nan
 
 
-def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder) -> None:
+def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder, emphasis: float = 1.0) -> None:
     """Replaces the speech encoder; of the transformer, what depends on its features is new and the rest stays."""
     old = pipeline.transformer
     shape = {"speech_layers": encoder.layers, "speech_dim": encoder.feature_dim}
@@ -216,8 +228,9 @@ def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder) -
     if new.motion is not None:  # it reads the lips of a frame from the features of the same
         reading = new.motion.painter.lips
         weights = torch.zeros_like(reading.weight).unflatten(1, (SPEECH_WINDOW, -1))
-        weights[:, SPEECH_WINDOW // 2] = encoder.to_landmarks.weight.detach()
-        reading.load_state_dict({"weight": weights.flatten(1), "bias": encoder.to_landmarks.bias.detach()})
+        weights[:, SPEECH_WINDOW // 2] = emphasis * encoder.to_landmarks.weight.detach()
+        bias = emphasis * encoder.to_landmarks.bias.detach()
+        reading.load_state_dict({"weight": weights.flatten(1), "bias": bias})
     pipeline.register_modules(speech_encoder=encoder, transformer=new)
 
 
@@ -228,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
     clips, held_out = explained(split_clips, settings)
     folder = store_folder(settings.dataset, settings.split, settings.size, settings.store)
     try:
-        talks, others = measure_lips(clips, folder), measure_lips(held_out, folder)
+        talks, others = measure_talks(clips, folder), measure_talks(held_out, folder)
     except MetricUnavailableError as error:
         raise SystemExit(str(error)) from error
     torch.manual_seed(settings.seed)
@@ -236,7 +249,7 @@ def main(argv: list[str] | None = None) -> None:
     explained(train, encoder, talks, settings)
     for name, part in (("training", talks), ("held-out", others)):
         logger.info("%s clips: lip openings correlate with %.3f", name, correlation(encoder, part))
-    give_encoder(pipeline, encoder)
+    give_encoder(pipeline, encoder, settings.emphasis)
     pipeline.save_pretrained(settings.output)
 
 

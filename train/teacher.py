@@ -26,13 +26,14 @@ from train.data import (
     StoredWindows,
     StreamedWindows,
     WindowStageSettings,
-    head_displacement,
     mouth_weights,
     open_windows,
     to_unit,
+    window_displacement,
 )
+from train.gestures import add_telling_noise, with_blinks
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
-from train.losses import add_noise, displacement_loss, draw_sigma, flow_loss, flow_target
+from train.losses import displacement_loss, draw_sigma, flow_loss, flow_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +72,16 @@ def encode_batch(
     """What does not change while the teacher learns, of a batch of `train.data.WindowDataset`.
 
     Returns:
-        The fields of `asymtalker.conditioning.Window`, `mouth`, and `displacement` with a motion prior.
+        The fields of `asymtalker.conditioning.Window`, `mouth`, and with a motion prior `displacement` and `movement`.
     """
     frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
     encoders = pipeline.vae, pipeline.speech_encoder
     window = encode_window(*encoders, frames, portrait, batch["segment"], pipeline.layout, settings.reference_mode)
     encoded = vars(window) | {"mouth": batch["mouth"]}
     if pipeline.transformer.motion is not None:
-        carried = pipeline.layout.continuity_frames
-        lips = batch["lips"][:, carried:] - batch["portrait_lips"].unsqueeze(1)
-        encoded["displacement"] = head_displacement(portrait, frames[:, :, carried:], batch["portrait_points"], lips)
+        displacement = window_displacement(batch, portrait, frames, pipeline.layout.continuity_frames)
+        encoded["displacement"] = displacement[:, :, 2:]
+        encoded["movement"] = pipeline.transformer.motion.gestures.read_movement(displacement)
     return encoded
 
 
@@ -93,11 +94,14 @@ def teacher_loss(
     dropped = (torch.rand(size, device=device) < settings.speech_dropout).view(-1, 1, 1, 1, 1)
     speech = torch.where(dropped, null_speech(batch["speech"]), batch["speech"])
     sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
-    noise = torch.randn_like(latents)
+    gestures = None
+    if measured is not None:
+        gestures = with_blinks(pipeline.transformer.motion.gestures, batch["movement"])
+    noisy, noise = add_telling_noise(transformer, latents, sigma, gestures)
     # The painting is trained over the true motion: over a motion of its own it would learn to blur what it cannot know.
     flow, displacement = predict(
         transformer,
-        add_noise(latents, noise, sigma),
+        noisy,
         sigma,
         batch["continuity"],
         batch["reference"],

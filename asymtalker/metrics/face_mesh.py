@@ -33,7 +33,10 @@ LARGEST_GAP = 0.5
 
 UPPER_LIP, LOWER_LIP = 13, 14  # the middle of the inner lips
 OUTER_EYES = 33, 263
-EYELIDS = (159, 145), (386, 374)  # upper and lower, of either eye
+UPPER_LIDS = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)
+LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)
+"""Of either eye from its outer corner to the inner, upper and lower opposite each other."""
+EYELIDS = (159, 145), (386, 374)  # the middle of these
 NOSE_TIP = 1
 # fmt: off
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87,

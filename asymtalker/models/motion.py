@@ -11,16 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asymtalker.models.gestures import Gestures
 from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, unpatchify
 
 CELL = 4
 """Displacements are predicted for cells of this many pixels, and interpolated between them."""
 LIP_POINTS, LIP_SCALE = 40, 0.05
 """Landmarks of lips, and how far they move, in distances of the outer eye corners."""
-LIP_REACH, LIP_HOLD = 0.06, 0.05
-"""How far around a lip's landmark the picture goes with it, in eye distances, and what holds it back there."""
+LID_POINTS = 14
+"""Landmarks of the upper lids of both eyes, and of the lower."""
+FACE_POINTS = LIP_POINTS + 2 + 2 * LID_POINTS
+LIP_REACH, UPPER_REACH, LOWER_REACH, HOLD = 0.06, 0.07, 0.05, 0.05
+"""How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""
+UPPER_SHARE, LOWER_SHARE = 0.9, 0.1
+"""Of the way between them that lids go to meet."""
+SLIT = 0.01
+"""How sharp the line is where lids meet, in eye distances."""
 FINE_CELL = 2
-"""Lips are parted for cells of this many."""
+"""Lips are parted and lids shut for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
 ITERATIONS = 4
 STRUCTURE_WINDOW = 5
@@ -94,8 +102,8 @@ def measure_displacement(portrait: Tensor, frames: Tensor) -> Tensor:
     return _unfold(F.avg_pool2d(flow, CELL // PYRAMID[-1]), count)
 
 
-class LipFinder(nn.Module):
-    """Finds the lips and the outer eye corners of a portrait: a few convolutions, and the mean place of what they see.
+class LandmarkFinder(nn.Module):
+    """Finds landmarks in a portrait: a few convolutions, and the mean place of what they see.
 
     Args:
         hidden_dim: channels of the convolutions.
@@ -108,10 +116,13 @@ class LipFinder(nn.Module):
         self.relate = nn.ModuleList(
             nn.Conv2d(hidden_dim, hidden_dim, 3, padding=dilation, dilation=dilation) for dilation in (1, 2, 4)
         )
-        self.out = nn.Conv2d(hidden_dim, LIP_POINTS + 2, 1)
+        self.out = nn.Conv2d(hidden_dim, FACE_POINTS, 1)
 
     def forward(self, portraits: Tensor) -> Tensor:
-        """Landmarks (B, 42, 2) in pixels of portraits (B, 3, H, W) in [-1, 1]: the lips', then the eyes'."""
+        """Landmarks (B, 70, 2) in pixels of portraits (B, 3, H, W) in [-1, 1].
+
+        Those of the lips (40), the outer eye corners (2), the upper lids (14) and, opposite them, the lower (14).
+        """
         dtype = self.see.weight.dtype
         hidden = F.silu(self.gather(F.silu(self.see(F.pixel_unshuffle(portraits.to(dtype), CELL)))))
         for convolution in self.relate:
@@ -120,42 +131,46 @@ class LipFinder(nn.Module):
         return shares @ _middles(portraits.shape[-2:], 2 * CELL, shares)
 
 
-def lip_displacement(points: Tensor, lips: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where a portrait with moved lips looks in the portrait as it is.
+def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where a portrait with moved lips and lids looks in the portrait as it is.
 
     Around a moved landmark the picture is displaced as the landmark is, and less and less further away.
 
     Args:
-        points: landmarks of the portraits as `LipFinder` gives them, (B, 42, 2).
+        points: landmarks of the portraits as `LandmarkFinder` gives them, (B, 70, 2).
         lips: movements of the lips, (B, 80) in eye distances.
+        lids: how far the lids are shut, (B,), from 0 (as in the portrait) to 1.
         size: height and width of the portraits.
 
     Returns:
         (B, 2, H/2, W/2) in pixels.
     """
-    places, eyes = points[:, :LIP_POINTS].float(), points[:, LIP_POINTS:].float()
+    mouth, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
     unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
-    moves = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
-    grid = _middles(size, FINE_CELL, places).expand(len(lips), -1, -1)
-    distance = torch.cdist(grid, places + moves) / (LIP_REACH * unit)
-    weights = torch.exp(-0.5 * distance.square())
-    field = -(weights @ moves) / (weights.sum(-1, keepdim=True) + LIP_HOLD)
-    return field.transpose(1, 2).unflatten(2, [side // FINE_CELL for side in size])
+    parted = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
+    shut = lids.float().view(-1, 1, 1) * (lower - upper)
+    taken = (  # of a lid goes along what is on its own side of the slit
+        _take_along(mouth, parted, LIP_REACH * unit, size)
+        + _take_along(upper, UPPER_SHARE * shut, UPPER_REACH * unit, size, edge=-SLIT * unit)
+        + _take_along(lower, -LOWER_SHARE * shut, LOWER_REACH * unit, size, edge=SLIT * unit)
+    )
+    return -taken[:, :2] / (taken[:, 2:] + HOLD)
 
 
-def move_lips(portraits: Tensor, points: Tensor, lips: Tensor) -> Tensor:
-    """Portraits (B, 3, H, W) with their lips moved and nothing painted; arguments as for `lip_displacement`."""
+def move_face(portraits: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
+    """Portraits (B, 3, H, W) with lips and lids moved and nothing painted; arguments as for `face_displacement`."""
     size = portraits.shape[-2:]
-    return warp(portraits, _resize(lip_displacement(points, lips, size), size))
+    return warp(portraits, _resize(face_displacement(points, lips, lids, size), size))
 
 
 class Painter(nn.Module):
-    """Moves the lips of a portrait as the voice has it, and paints what comes to light.
+    """Moves the lips of a portrait as the voice has it, shuts its lids, and paints what comes to light.
 
     A portrait with closed lips has nothing between them to be displaced, and a network of a few tokens cannot say where
     lips part. Landmarks can: the portrait's are found, those of a moment are heard, and the picture between them is
-    displaced accordingly. A few convolutions correct that and paint the inside of the mouth. They are trained with lips
-    as they moved in real clips, where nothing is left to be guessed, and used with those that are heard (`listen`).
+    displaced accordingly. A few convolutions correct that and paint the inside of the mouth, or a shut lid. They are
+    trained with lips and lids as they moved in real clips, where nothing is left to be guessed, and used with lips that
+    are heard (`listen`).
 
     Args:
         speech_dim: numbers in the speech features around a frame.
@@ -166,9 +181,9 @@ class Painter(nn.Module):
     def __init__(self, speech_dim: int, hidden_dim: int = 64, features: int = 32) -> None:
         super().__init__()
         colours, parts = 3 * CELL**2, (CELL // FINE_CELL) ** 2
-        self.finder = LipFinder()
+        self.finder = LandmarkFinder()
         self.lips = nn.Linear(speech_dim, 2 * LIP_POINTS)
-        self.told = nn.Linear(2 * LIP_POINTS, features)
+        self.told = nn.Linear(2 * LIP_POINTS + 1, features)
         self.find = nn.Conv2d(colours + 2 * parts + 2 + features, hidden_dim, 3, padding=1)
         self.open = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1) for _ in range(2))
         self.scale = nn.ModuleList(nn.Linear(features, hidden_dim) for _ in range(2))
@@ -182,25 +197,26 @@ class Painter(nn.Module):
         """Speech features around frames (B, F, 5, layers, dim) to lip movements (B, F, 80), in eye distances."""
         return self.lips(speech.flatten(2).to(self.lips.weight.dtype))
 
-    def forward(self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor) -> Tensor:
-        """Shows portraits with their lips moved.
+    def forward(self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
+        """Shows portraits with their lips and lids moved.
 
         Args:
             portraits: (B, 3, H, W) in [-1, 1].
-            displacement: of all but the lips, (B, 2, H, W) in pixels.
-            points: landmarks of the portraits as `LipFinder` gives them, (B, 42, 2).
-            lips: movements of the lips, (B, 80) in eye distances.
+            displacement: of all but lips and lids, (B, 2, H, W) in pixels.
+            points, lips, lids: see `face_displacement`.
         """
-        return self.show(portraits, displacement, points, lips)[0]
+        return self.show(portraits, displacement, points, lips, lids)[0]
 
-    def show(self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor) -> tuple[Tensor, Tensor]:
+    def show(
+        self, portraits: Tensor, displacement: Tensor, points: Tensor, lips: Tensor, lids: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `forward`; returns what is shown, and what of it is paint (B, 3, H, W)."""
         dtype, size = self.find.weight.dtype, portraits.shape[-2:]
-        parted = lip_displacement(points, lips, size)
+        parted = face_displacement(points, lips, lids, size)
         parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
         cells = F.pixel_unshuffle(warp(portraits, displacement + _resize(parted, size)).to(dtype), CELL)
         moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
-        voice = self.told(lips.to(dtype) / LIP_SCALE)
+        voice = self.told(torch.cat([lips / LIP_SCALE, lids.unsqueeze(1)], dim=1).to(dtype))
         y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
         places = torch.stack(torch.meshgrid(x, y, indexing="xy")).expand(len(portraits), -1, -1, -1)
         heard = voice[:, :, None, None].expand(-1, -1, *cells.shape[-2:])
@@ -218,16 +234,18 @@ class Observation(NamedTuple):
 
     Attributes:
         portrait: (B, 3, H, W).
-        points: its landmarks, (B, 42, 2) in pixels.
+        points: its landmarks, (B, 70, 2) in pixels.
         present: the last frame of κ, (B, 3, H, W).
         start: `d₀`, with which the portrait, its lips as they are heard then, looks like `present`, (B, 2, H, W) in
             pixels.
+        gestures: what the noise says of blinks and of the head, (B, N + K), see `asymtalker.models.gestures`.
     """
 
     portrait: Tensor
     points: Tensor
     present: Tensor
     start: Tensor
+    gestures: Tensor
 
     @property
     def start_of_cells(self) -> Tensor:
@@ -279,7 +297,10 @@ class MotionPrior(nn.Module):
         self.register_buffer("scale", torch.ones(channels), persistent=False)
         self.deviation = nn.Parameter(torch.ones(latent_frames, channels), requires_grad=False)  # s
         cells = 2 * (spatial_ratio // CELL) ** 2
-        self.embedding = nn.Linear((temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES, dim)
+        new_latents = latent_frames - continuity_latents
+        self.gestures = Gestures(new_latents, temporal_ratio * new_latents)
+        told = (temporal_ratio + 1) * cells + channels + 6 * COORDINATE_OCTAVES + len(self.gestures.fields)
+        self.embedding = nn.Linear(told, dim)
         self.displacement_out = nn.Linear(dim, temporal_ratio * cells)
         self.voice = nn.Linear(audio_tokens * dim, dim)
         self.painter = Painter(speech_dim)
@@ -318,7 +339,8 @@ class MotionPrior(nn.Module):
         present = self.paint(window[:, :, last])[:, :, -1]
         points = self.painter.finder(portrait)
         lips = self.painter.listen(speech[:, self.last_frame : self.last_frame + 1])[:, 0]
-        talking = self.painter(portrait, torch.zeros_like(portrait[:, :2]), points, lips)
+        awake = torch.zeros_like(lips[:, 0])  # a blink is over before its chunk is
+        talking = self.painter(portrait, torch.zeros_like(portrait[:, :2]), points, lips, awake)
         displacement = _resize(optical_flow(talking, present), portrait.shape[-2:])
         moved = warp(talking, displacement)
         held = self.project(moved.unsqueeze(2).expand(-1, -1, self.frames, -1, -1))  # b c 1 h w
@@ -330,6 +352,7 @@ class MotionPrior(nn.Module):
         count = difference.shape[2]
         evidence = lucas_kanade_step(_repeat(image, count), _fold(difference))  # (b f) 2 y x
         start = F.avg_pool2d(displacement, CELL) / CELL
+        gestures = self.gestures.read_noise(window[:, :, self.continuity_latents :], sigma)
         features = [
             self._cells(_unfold(evidence, count)),
             self._cells(start.unsqueeze(2).expand(-1, -1, self.frames, -1, -1), 1).expand(
@@ -337,8 +360,9 @@ class MotionPrior(nn.Module):
             ),
             (held - reference[:, :, :1]).permute(0, 2, 3, 4, 1).expand(-1, window.shape[2], -1, -1, -1),
             _coordinates(window).expand(len(window), -1, -1, -1, -1),
+            self.gestures.movement(gestures)[:, None, None, None].expand(-1, *window.shape[2:], -1),
         ]
-        return Observation(portrait, points, present, displacement), torch.cat(features, dim=-1).flatten(1, 3)
+        return Observation(portrait, points, present, displacement, gestures), torch.cat(features, dim=-1).flatten(1, 3)
 
     def voiced(self, hidden_states: Tensor, tokens: Tensor) -> Tensor:
         """Scales what is known of each place (B, T·h·w, dim) by the sound of its moment (B, T, tokens, dim).
@@ -363,15 +387,17 @@ class MotionPrior(nn.Module):
         change = cells.permute(0, 4, 1, 5, 2, 6, 3, 7).flatten(6, 7).flatten(4, 5).flatten(2, 3)
         change = _smooth(_from_still(change), dim=2)[:, :, 1:]
         eased = 1 - _decay(EASE, change.shape[2], change)
-        return seen.start_of_cells.unsqueeze(2) + CELL * eased * change
+        drawn = self.gestures(seen.gestures, change.shape[-2:])
+        return seen.start_of_cells.unsqueeze(2) + drawn + CELL * eased * change
 
-    def guess(self, seen: Observation, displacement: Tensor, speech: Tensor) -> Tensor:
+    def guess(self, seen: Observation, displacement: Tensor, speech: Tensor, blinking: bool = True) -> Tensor:
         """x̂ of the new latents (B, C, N, h, w): the portrait displaced and painted.
 
         Args:
             seen: see `observe`; `d₀` lends its finer detail to the first frames' displacement.
             displacement: (B, 2, r·N, H/4, W/4).
             speech: features of the window, (B, 1 + r·m, 5, layers, dim).
+            blinking: whether it blinks where the noise says so.
         """
         size, coarse = seen.portrait.shape[-2:], seen.start_of_cells
         fine = (seen.start - _resize(coarse, size)).unsqueeze(2)
@@ -381,7 +407,8 @@ class MotionPrior(nn.Module):
         field = _unfold(_resize(_fold(displacement), size), count) + kept * fine
         lips = self.painter.listen(speech[:, self.last_frame :]).flatten(0, 1)
         points = seen.points.repeat_interleave(count, 0)
-        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), points, lips), count)
+        lids = F.pad(self.gestures.lids(seen.gestures), (1, 0)).flatten() * blinking
+        frames = _unfold(self.painter(_repeat(seen.portrait, count), _fold(field), points, lips, lids), count)
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 
@@ -435,6 +462,30 @@ def _middles(size: tuple[int, int], cell: int, like: Tensor) -> Tensor:
     """Where the middles of cells are in a picture of (height, width): (h·w, 2), x before y, in pixels."""
     y, x = (cell * (torch.arange(side // cell, device=like.device, dtype=like.dtype) + 0.5) for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+
+
+def _take_along(
+    places: Tensor, moves: Tensor, reach: Tensor, size: tuple[int, int], edge: Tensor | None = None
+) -> Tensor:
+    """How moving landmarks take along what is near them.
+
+    Args:
+        places, moves: (B, P, 2) in pixels.
+        reach: standard deviation of what is near, (B, 1, 1).
+        size: height and width of the picture.
+        edge: sharpness of a line through each landmark, (B, 1, 1): only what is below it goes along; negative, above.
+
+    Returns:
+        Sums over landmarks of moves by nearness, and of nearness, (B, 3, H/2, W/2).
+    """
+    arrived = places + moves
+    x, y = (FINE_CELL * (torch.arange(side // FINE_CELL, device=places.device) + 0.5) for side in reversed(size))
+    away = x - arrived[..., :1], y - arrived[..., 1:]
+    near_x, near_y = (torch.exp(-0.5 * (distance / reach).square()) for distance in away)  # b p side
+    if edge is not None:
+        near_y = near_y * torch.sigmoid(away[1] / edge)
+    values = torch.cat([moves, torch.ones_like(moves[..., :1])], dim=-1).transpose(1, 2).unsqueeze(-1)  # b 3 p 1
+    return (values * near_y.unsqueeze(1)).transpose(2, 3) @ near_x.unsqueeze(1)
 
 
 def _box(x: Tensor, size: int) -> Tensor:

@@ -197,8 +197,7 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
             hidden_states: noisy latents and TRE latents along channels, (B, 2C, 1 + m, h, w).
             timestep: 1000·σ, (B,).
             encoder_hidden_states: speech features ±2 frames around each frame, (B, 1 + r·m, 5, layers, dim).
-
-            displacement: paint over the portrait displaced so, not as the network says (to train the painting).
+            displacement: show the portrait displaced so and awake, not as the network and the noise say (in training).
 
         Returns:
             The flow (B, C, 1 + m, h, w) and, with a motion prior, the displacements of the new frames.
@@ -233,7 +232,8 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
         if self.motion is not None:
             answer = self.motion.displace(hidden_states, seen, grid)
-            guess = self.motion.guess(seen, answer if displacement is None else displacement, encoder_hidden_states)
+            free = displacement is None
+            guess = self.motion.guess(seen, answer if free else displacement, encoder_hidden_states, blinking=free)
             sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
         output = AsymTalkerTransformerOutput(sample, answer)
         return output if return_dict else (sample, answer)

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
-from asymtalker.models.motion import move_lips, warp
+from asymtalker.models.motion import FACE_POINTS, move_face, warp
 from train.clips import Clip
 from train.data import (
     ClipStream,
     WindowDataset,
     WindowLaw,
     draw_window,
+    facial_movement,
     head_displacement,
     mouth_weights,
     quiet_frames,
@@ -45,7 +46,7 @@ def test_a_cold_start_holds_the_portrait_in_silence(clip):
     row = stream.window(0)
     assert picture_frames(row["window"]) == [10] * 5 + list(range(10, 26))
     assert sound_frames(row["segment"]) == [0] * 8 + list(range(10, 28))
-    assert stream.portrait()[0, 0, 0] == 10
+    assert stream.window(0)["portrait"][0, 0, 0] == 10
 
 
 def test_later_windows_carry_the_real_past(clip):
@@ -103,14 +104,14 @@ def test_jitter_keeps_size_and_stays_inside(clip):
 
 
 def test_the_mouth_is_in_the_lower_half_of_the_face(clip):
-    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, seed=None).mouth()
+    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, seed=None).window(0)["mouth"]
     rows, columns = mask.nonzero(as_tuple=True)
     assert rows.min() >= 8 and rows.max() <= 12
     assert columns.min() >= 4 and columns.max() < 12
 
 
 def test_mouth_weights_have_mean_one(clip):
-    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, seed=None).mouth()
+    mask = ClipStream(clip, 0, LAYOUT, SPAN, SIZE, seed=None).window(0)["mouth"]
     weights = mouth_weights(mask[None], (4, 4), 5.0)
     assert weights.shape == (1, 1, 1, 4, 4)
     assert weights.mean().item() == pytest.approx(1)
@@ -143,18 +144,34 @@ def test_references_come_from_quiet_moments():
     assert max(draw_window(FRAMES, LAYOUT, rng, law, quiet)[1] for _ in range(500)) > 40
 
 
-def test_lips_belong_to_their_frames_and_to_the_crop(clip):
+def test_motion_belongs_to_its_frames_and_to_the_crop(clip):
     numbers = np.arange(FRAMES, dtype=np.float32)[:, None]
-    lips = np.concatenate([np.repeat(numbers, 80, 1), np.full((FRAMES, 84), 8, np.float32)], axis=1)
-    measured = dataclasses.replace(clip, crop=(1, 1, 14), lips=lips)
+    places = np.full((FRAMES, 2 * FACE_POINTS), 8, np.float32)
+    motion = np.concatenate([np.repeat(numbers, 80, 1), numbers / 100, places], axis=1)
+    measured = dataclasses.replace(clip, crop=(1, 1, 14), motion=motion)
     row = ClipStream(measured, 10, LAYOUT, SPAN, SIZE, seed=None).window(1)
     assert row["lips"][:, 0].tolist() == list(range(21, 42))
-    torch.testing.assert_close(row["points"], torch.full((21, 42, 2), (8 - 1) * 16 / 14))
+    torch.testing.assert_close(row["lids"], torch.arange(21, 42) / 100)
+    torch.testing.assert_close(row["points"], torch.full((21, FACE_POINTS, 2), (8 - 1) * 16 / 14))
     row = WindowDataset([measured], LAYOUT, SPAN, SIZE, WindowLaw(jitter=False), seed=0)[0]
     assert (row["portrait_lips"] == float(row["portrait"][0, 0, 0])).all()
-    assert row["portrait_points"].shape == (42, 2)
+    assert row["portrait_lids"] == pytest.approx(float(row["portrait"][0, 0, 0]) / 100)
+    assert row["portrait_points"].shape == (FACE_POINTS, 2)
     row = ClipStream(clip, 10, LAYOUT, SPAN, SIZE, seed=None).window(1)
-    assert row["lips"].isnan().all() and row["points"].isnan().all()
+    assert all(row[name].isnan().all() for name in ("lips", "lids", "points"))
+
+
+def test_movement_counts_from_the_portrait():
+    batch = {
+        "lips": torch.arange(3.0).view(1, 3, 1).expand(-1, -1, 80),
+        "portrait_lips": torch.full((1, 80), 0.5),
+        "lids": torch.tensor([[0.0, 0.6, 1.0]]),
+        "portrait_lids": torch.tensor([0.2]),
+    }
+    lips, lids = facial_movement(batch, [1, 2])
+    assert lips[0, :, 0].tolist() == [0.5, 1.5]
+    torch.testing.assert_close(lids, torch.tensor([[0.5, 1.0]]))
+    torch.testing.assert_close(facial_movement(batch, [0])[1], torch.zeros(1, 1))  # wider open: as in the portrait
 
 
 def test_the_heads_displacement_is_measured_without_that_of_the_lips():
@@ -162,14 +179,18 @@ def test_the_heads_displacement_is_measured_without_that_of_the_lips():
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     portrait = torch.stack([(x / 6).sin(), (y / 5).cos(), (x / 7 + y / 9).sin()]).unsqueeze(0) * 0.8
     lips = torch.stack([20 + torch.arange(40) * 0.6, 40 + 3 * torch.sign(torch.arange(40) % 2 - 0.5)], dim=-1)
-    points = torch.cat([lips, torch.tensor([[12.0, 20.0], [52.0, 20.0]])]).unsqueeze(0)
+    lids = torch.tensor([[20.0, 20.0]]).expand(28, -1)
+    points = torch.cat([lips, torch.tensor([[12.0, 20.0], [52.0, 20.0]]), lids]).unsqueeze(0)
     move = torch.zeros(1, 1, 40, 2)
     move[..., 1] = 0.1 * torch.sign(points[:, :40, 1] - 40)
     move = move.flatten(2)
     still = torch.zeros(1, 2, 64, 64)
     still[:, 0] = 2.0
-    frame = warp(move_lips(portrait, points, move[:, 0]), still)
-    fields = [head_displacement(portrait, frame.unsqueeze(2), points, known) for known in (move, move * torch.nan)]
+    awake = torch.zeros(1, 1)
+    frame = warp(move_face(portrait, points, move[:, 0], awake[:, 0]), still)
+    fields = [
+        head_displacement(portrait, frame.unsqueeze(2), points, known, awake) for known in (move, move * torch.nan)
+    ]
     errors = [(field[0, :, 0, 7:13, 5:11] - torch.tensor([2.0, 0.0]).view(2, 1, 1)).abs().mean() for field in fields]
     assert fields[0].shape == (1, 2, 1, 16, 16)
     assert errors[0] < 0.3 and errors[1] > 2 * errors[0]

@@ -96,7 +96,7 @@ def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
     pool = new_pool(clips[1:], pipeline, batch_size=1, max_chunks=100, jitter=False)
     batch = pool.next()
     stream = pool._streams[0]
-    state = pipeline.prepare_stream(PIL.Image.fromarray(stream.portrait().numpy()), (SIZE, SIZE), steps=2)
+    state = pipeline.prepare_stream(PIL.Image.fromarray(stream.window(0)["portrait"].numpy()), (SIZE, SIZE), steps=2)
     sound = clips[1].speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768
     state.speech.append(torch.from_numpy(sound))
     assert stream.chunks > 2

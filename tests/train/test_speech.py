@@ -6,11 +6,11 @@ import torch
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME
-from asymtalker.metrics.face_mesh import LIPS, OUTER_EYES, POINTS, PYTHON_VARIABLE
+from asymtalker.metrics.face_mesh import LIPS, LOWER_LIDS, OUTER_EYES, POINTS, PYTHON_VARIABLE, UPPER_LIDS
 from asymtalker.models import LandmarkSpeechEncoder
 from tests.train.tiny_stage import command
 from train import painter, speech, teacher
-from train.clips import LIPS_SUFFIX, load_clips
+from train.clips import MOTION_SUFFIX, load_clips
 from train.config import build_settings
 
 LOWER_LIPS = (17, 14)  # outer and inner, in the middle
@@ -81,6 +81,17 @@ def test_the_encoder_learns_how_sound_moves_lips(settings):
     assert speech.correlation(encoder, unheard) > 0.9
 
 
+def test_lids_are_shut_as_far_as_they_are_less_open_than_usual():
+    shares = np.ones(50)
+    shares[20:24] = 0.6, 0.25, 0.1, 1.3
+    landmarks = talking(50, np.zeros(50))
+    landmarks[:, LOWER_LIDS] = landmarks[:, UPPER_LIDS] + np.float64([0, 4]) * shares[:, None, None]
+    landmarks[:, list(OUTER_EYES)] = (30, 50), (90, 50)
+    shut = speech.shut_lids(landmarks)
+    np.testing.assert_allclose(shut[20:24], [0.4 / 0.75, 1, 1, 0], atol=1e-6)
+    assert np.abs(shut[:20]).max() < 1e-6
+
+
 def test_clips_shorter_than_a_span_are_refused(settings):
     with pytest.raises(ValueError, match="smaller span_frames"):
         speech.train(LandmarkSpeechEncoder(16, 2, len(LIPS)), [talk(20, 0)], settings)
@@ -93,9 +104,9 @@ def measured(data, initial):
     folder = speech.store_folder(str(data["dataset"]), "train", 64, data["store"])
     for clip in load_clips(str(data["dataset"]), "train", 64, data["store"]):
         landmarks = talking(len(clip.frames), 4 * rng.random(len(clip.frames)))
-        np.save(folder / f"{clip.name}{LIPS_SUFFIX}", speech.clip_lips(clip, landmarks))
+        np.save(folder / f"{clip.name}{MOTION_SUFFIX}", speech.clip_motion(clip, landmarks))
     yield
-    for path in folder.glob(f"*{LIPS_SUFFIX}"):
+    for path in folder.glob(f"*{MOTION_SUFFIX}"):
         path.unlink()
 
 
@@ -103,14 +114,14 @@ def test_lips_are_measured_over_frames_without_a_face(data, initial):
     clip = load_clips(str(data["dataset"]), "train", 64, data["store"])[0]
     opening = np.linspace(0, 6, len(clip.frames))
     landmarks = talking(len(clip.frames), opening)
-    whole = speech.clip_lips(clip, landmarks)
-    assert whole.shape == (len(clip.frames), 80 + 84) and whole.dtype == np.float32
-    np.testing.assert_allclose(whole[:, 80:].reshape(-1, 42, 2)[:, -2:], landmarks[:, list(OUTER_EYES)], rtol=1e-6)
+    whole = speech.clip_motion(clip, landmarks)
+    assert whole.shape == (len(clip.frames), 80 + 1 + 140) and whole.dtype == np.float32
+    np.testing.assert_allclose(whole[:, 81:].reshape(-1, 70, 2)[:, 40:42], landmarks[:, list(OUTER_EYES)], rtol=1e-6)
     gap = landmarks.copy()
     gap[7] = np.nan
-    np.testing.assert_allclose(speech.clip_lips(clip, gap)[:, :80], whole[:, :80], atol=0.01)
+    np.testing.assert_allclose(speech.clip_motion(clip, gap)[:, :80], whole[:, :80], atol=0.01)
     gap[10:] = np.nan
-    assert speech.clip_lips(clip, gap).shape == (0, 164)
+    assert speech.clip_motion(clip, gap).shape == (0, 221)
 
 
 def test_the_pipeline_hears_with_the_new_encoder_and_keeps_the_rest(data, initial, runs, measured):
@@ -125,7 +136,7 @@ def test_the_pipeline_hears_with_the_new_encoder_and_keeps_the_rest(data, initia
         torch.testing.assert_close(new[name], old[name], rtol=0, atol=0)
     features = after.speech_encoder(torch.randn(1, 5 * SAMPLES_PER_FRAME))
     heard = after.transformer.motion.painter.listen(features.unsqueeze(1))[0, 0]
-    torch.testing.assert_close(heard, after.speech_encoder.landmarks(features)[0, 2].flatten())
+    torch.testing.assert_close(heard, 1.25 * after.speech_encoder.landmarks(features)[0, 2].flatten())
     teacher.main(command("teacher", **data, init=runs / "speech", output=runs / "after-speech", max_steps=1))
     assert (runs / "after-speech/pipeline/model_index.json").exists()
 

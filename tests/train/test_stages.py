@@ -19,7 +19,7 @@ from asymtalker import AsymTalkerPipeline
 from tests.train.interrupted import run_until
 from tests.train.processes import run_script, run_two
 from tests.train.tiny_stage import ROOT, command
-from train import akd, autoencoder, export, painter, speech, teacher
+from train import ablation, akd, autoencoder, export, painter, speech, teacher
 from train.config import build_settings
 
 TIMES = ("minutes", "samples_per_second", "waiting")
@@ -270,6 +270,10 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
         videos.append(pipeline(portrait, sound, generator=generator, num_inference_steps=1).frames)
     assert pipeline.config.num_inference_steps == 1
     assert np.abs(videos[0] - videos[1]).mean() < 0.01
+    before = pipeline.transformer.motion.gestures.fields.float()
+    export.main([str(source), str(tmp_path / "lively"), "--steps", "1", "--liveliness", "2"])
+    lively = AsymTalkerPipeline.from_pretrained(tmp_path / "lively").transformer.motion.gestures.fields.float()
+    torch.testing.assert_close(lively, 2 * before)
 
 
 @pytest.mark.parametrize("script", ["autoencoder", "speech", "teacher", "painter", "akd"])
@@ -284,6 +288,7 @@ def test_scripts_run_from_the_root_of_the_repository(script, tmp_path):
 def test_configurations_have_the_keys_of_their_stage(path):
     stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
     stage |= {"speech": speech.SpeechSettings, "teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
+    stage |= {"ablation": ablation.AblationSettings}
     settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
     if path.parent.name != "tiny":
         assert settings.samples(processes=8) >= 1
