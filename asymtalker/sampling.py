@@ -23,6 +23,11 @@ def set_steps(scheduler: SchedulerMixin, steps: int, device: torch.device | str 
     scheduler.set_timesteps(sigmas=np.linspace(1, 0, steps + 1)[:-1].tolist(), device=device)
 
 
+def unwrapped(transformer: torch.nn.Module) -> ModelMixin:
+    """The network itself: a distributed wrapper has nothing but its `forward`."""
+    return getattr(transformer, "module", transformer)
+
+
 def predict_flow(
     transformer: ModelMixin,
     latents: Tensor,
@@ -66,7 +71,7 @@ def predict(
     Args:
         displacement: see `AsymTalkerTransformer3DModel.forward`.
     """
-    dtype = getattr(transformer, "module", transformer).dtype  # a distributed wrapper has no dtype
+    dtype = unwrapped(transformer).dtype
     window = torch.cat([continuity.to(latents.dtype), latents], dim=2)
     inputs = torch.cat([window, reference.to(latents.dtype)], dim=1).to(dtype)
     given = {} if displacement is None else {"displacement": displacement}
@@ -76,7 +81,7 @@ def predict(
 
 def read_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor) -> Tensor | None:
     """What new latents (B, C, N, h, w) at noise levels (B,) say of head and lids; None without a motion prior."""
-    motion = getattr(transformer, "module", transformer).motion
+    motion = unwrapped(transformer).motion
     return None if motion is None else motion.gestures.read_noise(latents, sigma)
 
 
@@ -84,7 +89,7 @@ def write_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor, gest
     """Has noisy latents say what `read_gestures` found in others: noise that is added anew would say something else."""
     if gestures is None:
         return latents
-    return getattr(transformer, "module", transformer).motion.gestures.write_noise(latents, sigma, gestures)
+    return unwrapped(transformer).motion.gestures.write_noise(latents, sigma, gestures)
 
 
 def denoise_chunk(

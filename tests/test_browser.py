@@ -7,17 +7,12 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests import chromium
+from tests.chromium import CHROMIUM
 from tests.conftest import ROOT, wait_until, write_speech
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *chromium.ARGUMENTS,
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",

@@ -23,10 +23,10 @@ from diffusers import FlowMatchLCMScheduler
 from torch import Tensor
 
 from asymtalker.conditioning import ReferenceMode
-from asymtalker.sampling import denoise_chunk, predict_flow, set_steps, write_gestures
+from asymtalker.sampling import denoise_chunk, predict_flow, set_steps, unwrapped
 from train.clips import open_clips
 from train.config import DataSettings, RunSettings, parse_settings
-from train.gestures import add_telling_noise
+from train.gestures import add_telling_noise, telling_noise
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import (
     draw_matching_sigma,
@@ -99,9 +99,7 @@ def student_sample(
     """Generates a chunk: (x₀-prediction at the exit step, with its gradient; the finished chunk, without)."""
     window = batch.window
     conditions = (continuity, window.reference, window.speech)
-    noise = write_gestures(
-        student, torch.randn_like(window.latents), torch.ones_like(window.latents[:, 0, 0, 0, 0]), batch.gestures
-    )
+    noise = telling_noise(student, window.latents, batch.gestures)
     sample = denoise_chunk(student, scheduler, noise, *conditions, exit_step=exit_step)
     if exit_step == len(scheduler.timesteps) - 1:
         return sample, sample.detach()
@@ -136,7 +134,7 @@ def critic_loss(
     window = batch.window
     noisy, noise = add_telling_noise(critic, sample, sigma, batch.gestures)
     flow = predict_flow(critic, noisy, sigma, continuity, window.reference, window.speech)
-    weight = getattr(critic, "module", critic).sigma_weight(sigma)
+    weight = unwrapped(critic).sigma_weight(sigma)
     return flow_loss(flow, flow_target(sample, noise), weight)
 
 

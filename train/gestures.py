@@ -54,9 +54,14 @@ def with_blinks(gestures: Gestures, movement: Tensor) -> Tensor:
     return torch.cat([torch.randn(len(movement), gestures.new_latents, device=movement.device), movement], dim=1)
 
 
+def telling_noise(transformer: ModelMixin, like: Tensor, gestures: Tensor | None) -> Tensor:
+    """Noise for samples (B, C, N, h, w) that says these numbers (B, N + K), if any."""
+    return write_gestures(transformer, torch.randn_like(like), like.new_ones(len(like)), gestures)
+
+
 def add_telling_noise(
     transformer: ModelMixin, x0: Tensor, sigma: Tensor, gestures: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """x_σ of samples (B, C, N, h, w) at noise levels (B,), and the noise; both say these numbers (B, N + K), if any."""
-    noise = write_gestures(transformer, torch.randn_like(x0), torch.ones_like(sigma), gestures)
+    noise = telling_noise(transformer, x0, gestures)
     return write_gestures(transformer, add_noise(x0, noise, sigma), sigma, gestures), noise

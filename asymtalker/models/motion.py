@@ -128,7 +128,8 @@ class LandmarkFinder(nn.Module):
         for convolution in self.relate:
             hidden = hidden + F.silu(convolution(hidden))
         shares = self.out(hidden).float().flatten(2).softmax(-1)  # b points (h w)
-        return shares @ _middles(portraits.shape[-2:], 2 * CELL, shares)
+        y, x = (_middles(side, 2 * CELL, shares) for side in portraits.shape[-2:])
+        return shares @ torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
 
 
 def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
@@ -458,10 +459,9 @@ def _decay(share: float, frames: int, like: Tensor) -> Tensor:
     return (share ** torch.arange(1, frames + 1, device=like.device, dtype=like.dtype)).view(-1, 1, 1)
 
 
-def _middles(size: tuple[int, int], cell: int, like: Tensor) -> Tensor:
-    """Where the middles of cells are in a picture of (height, width): (h·w, 2), x before y, in pixels."""
-    y, x = (cell * (torch.arange(side // cell, device=like.device, dtype=like.dtype) + 0.5) for side in size)
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+def _middles(side: int, cell: int, like: Tensor) -> Tensor:
+    """Where the middles of cells are along a side of a picture, (side / cell,) in pixels."""
+    return cell * (torch.arange(side // cell, device=like.device, dtype=like.dtype) + 0.5)
 
 
 def _take_along(
@@ -479,7 +479,7 @@ def _take_along(
         Sums over landmarks of moves by nearness, and of nearness, (B, 3, H/2, W/2).
     """
     arrived = places + moves
-    x, y = (FINE_CELL * (torch.arange(side // FINE_CELL, device=places.device) + 0.5) for side in reversed(size))
+    y, x = (_middles(side, FINE_CELL, places) for side in size)
     away = x - arrived[..., :1], y - arrived[..., 1:]
     near_x, near_y = (torch.exp(-0.5 * (distance / reach).square()) for distance in away)  # b p side
     if edge is not None:

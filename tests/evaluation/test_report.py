@@ -10,10 +10,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from asymtalker.__main__ import main
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.conftest import wait_until
-
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
