@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = 100_000
 """Files of so many bytes go through LFS."""
@@ -149,7 +149,12 @@ class _Handler(BaseHTTPRequestHandler):
         if sha is None:
             return self._refuse(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         if action == "tree":
-            return self._answer(_tree(repository.commits[sha], "/".join(rest[2:])))
+            under = "/".join(rest[2:])
+            recursive = parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower() in ("1", "true")
+            entries = _tree(repository.commits[sha], under, recursive)
+            if under and not entries:
+                return self._refuse(404, f"{under} does not exist on {revision}", "EntryNotFound", sha)
+            return self._answer(entries)
         siblings = [{"rfilename": path} for path in sorted(repository.commits[sha])]
         return self._answer({"id": f"{owner}/{name}", "sha": sha, "siblings": siblings, "private": False, "tags": []})
 
@@ -241,13 +246,29 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _tree(files: Files, under: str) -> list[dict]:
-    entries = []
+def _tree(files: Files, under: str, recursive: bool) -> list[dict]:
+    """Files and folders in a folder, "" being the whole repository; with `recursive` those in its folders too."""
+    start = f"{under}/" if under else ""
+    entries = {}
     for path, data in sorted(files.items()):
-        if not path.startswith(under):
+        if not path.startswith(start):
             continue
-        entry = {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-        if len(data) > LARGE:
-            entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
-        entries.append(entry)
-    return entries
+        parts = path.removeprefix(start).split("/")
+        for depth in range(1, len(parts) if recursive else min(len(parts), 2)):
+            folder = start + "/".join(parts[:depth])
+            entries[folder] = {
+                "type": "directory",
+                "path": folder,
+                "size": 0,
+                "oid": hashlib.sha1(folder.encode()).hexdigest(),
+            }
+        if recursive or len(parts) == 1:
+            entries[path] = _file(path, data)
+    return list(entries.values())
+
+
+def _file(path: str, data: bytes) -> dict:
+    entry = {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+    if len(data) > LARGE:
+        entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+    return entry

@@ -23,7 +23,7 @@ from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT,
 from asymtalker.models.gestures import coarse_movement
 from asymtalker.models.motion import warp
 from train.clips import Clip, few_clips
-from train.config import DataSettings, parse_settings
+from train.config import DataSettings, parse_settings, start_logging
 from train.data import WindowDataset, WindowLaw, to_unit, window_displacement
 from train.gestures import fit_gestures
 from train.loop import explained
@@ -142,7 +142,7 @@ def reconstruction_psnr(vae: AutoencoderPatchKLT, windows: list[Tensor]) -> floa
 
 
 def main(argv: list[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    start_logging()
     settings = parse_settings(AutoencoderSettings, __doc__, argv)
     clips, held_out = explained(few_clips, settings, settings.window_frames + 1)
     torch.manual_seed(settings.seed)

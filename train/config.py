@@ -1,8 +1,9 @@
-"""Settings of a training stage: a dataclass, filled from a YAML file and `--set key=value`."""
+"""What a stage starts with: its settings, a dataclass filled from a YAML file and `--set key=value`; its log."""
 
 import argparse
 import dataclasses
 import difflib
+import logging
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -104,6 +105,13 @@ class RunSettings:
                 f"passes each: give a multiple of {processes * self.accumulation}."
             )
         return share
+
+
+def start_logging() -> None:
+    """Has the log written to stderr, without a line for every request to the Hub."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    for client in ("httpx", "httpx2"):  # either, by the version of huggingface_hub
+        logging.getLogger(client).setLevel(logging.WARNING)
 
 
 def parse_settings(cls: type[Settings], description: str, argv: list[str] | None = None) -> Settings:

@@ -24,7 +24,7 @@ from torch.distributed.tensor import DTensor
 
 from asymtalker import AsymTalkerPipeline
 from train.clips import Clip
-from train.config import RunSettings
+from train.config import RunSettings, start_logging
 from train.hub import STATE, HubPusher, fetch_state
 from train.report import write_card, write_sample
 
@@ -276,7 +276,7 @@ class Run:
 def start(settings: RunSettings, seed: int) -> Accelerator:
     """Starts accelerate with logging and seeds; every process draws its own noise."""
     keep_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    start_logging()
     precision = settings.mixed_precision or "no"  # YAML reads a bare no as false
     accelerator = Accelerator(
         mixed_precision=precision,

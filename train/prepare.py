@@ -26,13 +26,14 @@ import datasets
 import librosa
 import numpy as np
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, LocalTokenNotFoundError
 from tqdm import tqdm
 
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.media.portrait import CropBox, FaceBox, crop_box, find_faces
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter, open_video
+from train.config import start_logging
 
 logger = logging.getLogger(__name__)
 
@@ -294,9 +295,19 @@ def prepare(raw: Path, output: Path, side: int = SIDE) -> int:
 
 
 def push(output: Path, repo_id: str, private: bool) -> None:
-    """Uploads the clips as Parquet shards to a dataset repository of the Hub."""
+    """Uploads the clips as Parquet shards to a dataset repository of the Hub.
+
+    Raises:
+        ValueError: the Hub does not take them; they stay where they are.
+    """
     rows = datasets.load_dataset("videofolder", data_dir=str(output), split="train")
-    rows.push_to_hub(repo_id, split="train", private=private, max_shard_size="500MB")
+    try:
+        rows.push_to_hub(repo_id, split="train", private=private, max_shard_size="500MB")
+    except (HfHubHTTPError, HTTPError, HFValidationError, OSError) as error:
+        raise ValueError(
+            f"The clips could not be uploaded to {repo_id} ({error}). They are in {output}: once that is right, the "
+            "same command prepares nothing again, and uploads them."
+        ) from error
 
 
 def check_login() -> None:
@@ -318,7 +329,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    start_logging()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("raw", type=Path, help="folder of raw videos")
     parser.add_argument("output", type=Path, help="folder of the dataset")
@@ -330,10 +341,10 @@ def main(argv: list[str] | None = None) -> None:
         if args.push_to_hub:
             check_login()
         prepare(args.raw, args.output, args.side)
+        if args.push_to_hub:
+            push(args.output, args.push_to_hub, args.private)
     except ValueError as error:
         parser.exit(1, f"{error}\n")
-    if args.push_to_hub:
-        push(args.output, args.push_to_hub, args.private)
 
 
 if __name__ == "__main__":

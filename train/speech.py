@@ -41,7 +41,7 @@ from asymtalker.metrics.face_mesh import (
 from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
 from asymtalker.models.transformer import SPEECH_WINDOW
 from train.clips import MOTION_SUFFIX, Clip, split_clips, store_folder
-from train.config import DataSettings, parse_settings
+from train.config import DataSettings, parse_settings, start_logging
 from train.data import quiet_frames
 from train.loop import explained, open_pipeline
 
@@ -235,7 +235,7 @@ def give_encoder(pipeline: AsymTalkerPipeline, encoder: LandmarkSpeechEncoder, e
 
 
 def main(argv: list[str] | None = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    start_logging()
     settings = parse_settings(SpeechSettings, __doc__, argv)
     pipeline = open_pipeline(settings.init, settings.size)
     clips, held_out = explained(split_clips, settings)

@@ -160,3 +160,21 @@ def test_pushing_without_a_token_is_found_out_first(raw, tmp_path, monkeypatch, 
         prepare.main([str(raw), str(tmp_path / "output"), "--push-to-hub", "someone/clips"])
     assert "hf auth login" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
+
+
+def test_a_failed_push_keeps_the_clips_and_is_gone_on_with(raw, prepared, hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", hub.endpoint)
+    command = [str(raw), str(prepared), "--push-to-hub", "someone/clips", "--private"]
+    hub.failures = 99
+    with pytest.raises(SystemExit):
+        prepare.main(command)
+    said = capsys.readouterr().err
+    assert "could not be uploaded to someone/clips" in said and str(prepared) in said
+    hub.failures = 0
+    prepare.main(command)
+    rows = datasets.load_dataset("someone/clips", split="train", cache_dir=str(tmp_path))
+    clips = sorted((prepared / "train/clips").iterdir())
+    assert rows["source"] == ["two people.mp4"] * 2
+    assert [row["bytes"] for row in rows.cast_column("video", datasets.Video(decode=False))["video"]] == [
+        clip.read_bytes() for clip in clips
+    ]

@@ -105,7 +105,7 @@ def test_an_interruption_changes_nothing(stage, data, initial, runs):
     source = {"teacher" if stage == "akd" else "init": initial, "max_steps": 6}
     losses = whole_and_in_parts(stage, runs / f"{stage}-interrupted", data | source)
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
-    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+    assert_same_losses(*losses)
 
 
 @pytest.mark.parametrize("stage", ["teacher", "akd"])
@@ -115,7 +115,7 @@ def test_a_streamed_dataset_is_taken_up_where_it_was(stage, data, initial, runs)
     source |= {"streaming": "true", "open_clips": 2, "passes": 0.3, "holdout": 0}
     source.pop("max_chunks" if stage == "teacher" else "passes")
     losses = whole_and_in_parts(stage, runs / f"{stage}-streamed", data | source)
-    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+    assert_same_losses(*losses)
 
 
 def test_an_interruption_of_two_processes_changes_nothing(data, initial, runs):
@@ -123,7 +123,7 @@ def test_an_interruption_of_two_processes_changes_nothing(data, initial, runs):
     run = partial(run_two, run_until, log=runs / "akd-of-two")
     losses = whole_and_in_parts("akd", runs / "akd-of-two", data | source, run)
     assert [row["step"] for row in losses[1]] == [1, 2, 3, 4, 5, 6]
-    assert losses[0] == [pytest.approx(row, rel=1e-6) for row in losses[1]]
+    assert_same_losses(*losses)
 
 
 def test_a_batch_in_two_passes_teaches_what_it_teaches_in_one(data, initial, runs):
@@ -210,6 +210,17 @@ def whole_and_in_parts(stage, folder, settings, run=run_until):
             run(stage, stop, command(stage, **settings, output=output))
         losses.append([{key: row[key] for key in row if key not in TIMES} for row in logged(output)])
     return losses
+
+
+def assert_same_losses(whole, parts):
+    """Losses to 1e-6; to 1e-4 what is of differences of nearly equal numbers, such as the norms of gradients.
+
+    The last bits of a float32 sum depend on where in memory its arrays lie, which no two runs have in common.
+    """
+    for row, other in zip(whole, parts, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+        for key in {"loss", "critic", "anchor"} & row.keys():
+            assert row[key] == pytest.approx(other[key], rel=1e-6, abs=1e-6)
 
 
 def test_only_the_painter_is_trained_on_its_own(painted, trained):
