@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,11 @@ class AutoencoderSettings(DataSettings):
 
 @torch.no_grad()
 def fit(
-    vae: AutoencoderPatchKLT, windows: list[Tensor], whitening: float, motion_weight: float = 0.0, mirror: bool = True
+    vae: AutoencoderPatchKLT,
+    windows: Iterable[Tensor],
+    whitening: float,
+    motion_weight: float = 0.0,
+    mirror: bool = True,
 ) -> None:
     """Sets mean, basis and latent statistics of an autoencoder to those of windows (B, 3, F, H, W) in [-1, 1].
 
@@ -72,20 +77,21 @@ def fit(
     patch to patch; `motion_weight` times the covariance of what differs from a patch's mean over time is added, to have
     it kept. Mirror images count as well: faces are about symmetric, and the basis should be.
     """
-    dim, frames_per_patch = vae.mean.shape[0], vae.config.scale_factor_temporal
-    count, total = 0, torch.zeros(dim, dtype=torch.float64)
-    square, moving = torch.zeros(2, dim, dim, dtype=torch.float64)
+    dim, frames_per_patch, side = vae.mean.shape[0], vae.config.scale_factor_temporal, vae.config.scale_factor_spatial
+    count, total, square = 0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64)
     vae.mean.zero_()
     for window in windows:
-        for frames in (window, window.flip(-1)) if mirror else (window,):
-            patches = vae._patches(torch.cat([still(frames[:, :, 0], frames_per_patch), frames[:, :, 1:]], dim=2))
-            patches = patches.reshape(-1, dim)
-            in_time = patches.unflatten(1, (3, frames_per_patch, -1))
-            moved = (in_time - in_time.mean(2, keepdim=True)).flatten(1)
-            count += len(patches)
-            total += patches.double().sum(0)
-            square += (patches.T @ patches).double()
-            moving += (moved.T @ moved).double()
+        patches = vae._patches(torch.cat([still(window[:, :, 0], frames_per_patch), window[:, :, 1:]], dim=2))
+        patches = patches.reshape(-1, dim)
+        count += len(patches)
+        total += patches.double().sum(0)
+        square += (patches.T @ patches).double()
+    if mirror:  # the patches of a mirrored image are its patches, mirrored
+        mirrored = torch.arange(dim).unflatten(0, (-1, side)).flip(1).flatten()
+        count, total, square = 2 * count, total + total[mirrored], square + square[mirrored][:, mirrored]
+    moving = square.view(*(3, frames_per_patch, side**2) * 2)
+    moving = moving - moving.mean(1, keepdim=True)  # as if a patch's mean over time were taken from it
+    moving = (moving - moving.mean(4, keepdim=True)).reshape(dim, dim)
     mean = total / count
     covariance = square / count - torch.outer(mean, mean)
     basis = torch.linalg.eigh((covariance + motion_weight * moving / count).float()).eigenvectors
@@ -153,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder = LogMelSpeechEncoder()
     span = speech_span(encoder, layout)
     batches = _batches(clips, layout, span, settings)
-    fit(vae, [to_unit(batch["window"]) for batch in batches], settings.whitening, settings.motion_weight)
+    fit(vae, (to_unit(batch["window"]) for batch in batches), settings.whitening, settings.motion_weight)
     for name, part in (("training", clips), ("held-out", held_out)):
         if part:
             windows = [to_unit(batch["window"]) for batch in _batches(part, layout, span, settings, count=64)]
