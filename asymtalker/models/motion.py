@@ -21,14 +21,17 @@ LIP_POINTS, LIP_SCALE = 40, 0.05
 LID_POINTS = 14
 """Landmarks of the upper lids of both eyes, and of the lower."""
 FACE_POINTS = LIP_POINTS + 2 + 2 * LID_POINTS
-LIP_REACH, UPPER_REACH, LOWER_REACH, HOLD = 0.06, 0.07, 0.05, 0.05
+LIP_REACH, LOWER_REACH, HOLD = 0.06, 0.05, 0.05
 """How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""
-UPPER_SHARE, LOWER_SHARE = 0.9, 0.1
+UPPER_SHARE, LOWER_SHARE = 1.0, 0.1
 """Of the way between them that lids go to meet."""
-SLIT = 0.01
-"""How sharp the line is where lids meet, in eye distances."""
+LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.07, 0.02, 0.035, 0.035
+"""In eye distances: the skin above an eye that its upper lid stretches, without the rim; how far it then goes beyond the
+lower lid, for landmarks are not exact; how far beside a landmark the lid is known."""
+LID_EDGE = 0.35
+"""How soft its edge is, in pixels."""
 FINE_CELL = 2
-"""Lips are parted and lids shut for cells of this many."""
+"""Lips are parted for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
 ITERATIONS = 4
 STRUCTURE_WINDOW = 5
@@ -149,19 +152,40 @@ def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[in
     mouth, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
     unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
     parted = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
-    shut = lids.float().view(-1, 1, 1) * (lower - upper)
-    taken = (  # of a lid goes along what is on its own side of the slit
-        _take_along(mouth, parted, LIP_REACH * unit, size)
-        + _take_along(upper, UPPER_SHARE * shut, UPPER_REACH * unit, size, edge=-SLIT * unit)
-        + _take_along(lower, -LOWER_SHARE * shut, LOWER_REACH * unit, size, edge=SLIT * unit)
-    )
+    raised = lids.float().view(-1, 1, 1) * LOWER_SHARE * (upper - lower)
+    taken = _take_along(mouth, parted, LIP_REACH * unit, size) + _take_along(lower, raised, LOWER_REACH * unit, size)
     return -taken[:, :2] / (taken[:, 2:] + HOLD)
+
+
+def lid_displacement(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where a portrait with its upper lids lowered looks in the portrait as it is; arguments as for `face_displacement`.
+
+    A lid is stretched over the eye, which stays where it is. At the lid's edge the field jumps: interpolated from cells,
+    it would sweep through the eye.
+
+    Returns:
+        (B, 2, H, W) in pixels, along the height only.
+    """
+    _, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
+    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
+    y, x = (torch.arange(side, device=points.device, dtype=torch.float32) + 0.5 for side in size)
+    near = torch.exp(-0.5 * ((x.view(-1, 1) - upper[:, None, :, 0]) / (LID_REACH * unit)).square())  # b x p
+    total = near.sum(-1, keepdim=True)
+    edge = (near @ upper[..., 1:] / (total + 1e-6)).transpose(1, 2)  # b 1 x
+    way = UPPER_SHARE * (lower - upper)[..., 1:] + (LID_RIM + LID_OVERLAP) * unit
+    lowered = lids.float().view(-1, 1, 1) * (near @ way / (total + HOLD)).transpose(1, 2)
+    skin = (LID_SKIN - LID_RIM) * unit
+    below_top = y.view(-1, 1) - (edge - LID_SKIN * unit)  # b y x
+    covered = torch.sigmoid((skin + lowered - below_top) / LID_EDGE)
+    look_up = -covered * below_top.clamp(min=0) * lowered / (skin + lowered)
+    return torch.stack([torch.zeros_like(look_up), look_up], dim=1)
 
 
 def move_face(portraits: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
     """Portraits (B, 3, H, W) with lips and lids moved and nothing painted; arguments as for `face_displacement`."""
     size = portraits.shape[-2:]
-    return warp(portraits, _resize(face_displacement(points, lips, lids, size), size))
+    parted = _resize(face_displacement(points, lips, lids, size), size)
+    return warp(portraits, parted + warp(lid_displacement(points, lids, size), parted))
 
 
 class Painter(nn.Module):
@@ -215,7 +239,8 @@ class Painter(nn.Module):
         dtype, size = self.find.weight.dtype, portraits.shape[-2:]
         parted = face_displacement(points, lips, lids, size)
         parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
-        cells = F.pixel_unshuffle(warp(portraits, displacement + _resize(parted, size)).to(dtype), CELL)
+        shut = warp(lid_displacement(points, lids, size), displacement)
+        cells = F.pixel_unshuffle(warp(portraits, displacement + _resize(parted, size) + shut).to(dtype), CELL)
         moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
         voice = self.told(torch.cat([lips / LIP_SCALE, lids.unsqueeze(1)], dim=1).to(dtype))
         y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
@@ -225,7 +250,7 @@ class Painter(nn.Module):
         for convolution, scale in zip(self.open, self.scale, strict=True):
             hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
         parted = parted + F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(parted.dtype)
-        shown = warp(portraits, displacement + _resize(parted, size), "bicubic")
+        shown = warp(portraits, displacement + _resize(parted, size) + shut, "bicubic")
         paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
         return shown + paint, paint
 
@@ -464,16 +489,13 @@ def _middles(side: int, cell: int, like: Tensor) -> Tensor:
     return cell * (torch.arange(side // cell, device=like.device, dtype=like.dtype) + 0.5)
 
 
-def _take_along(
-    places: Tensor, moves: Tensor, reach: Tensor, size: tuple[int, int], edge: Tensor | None = None
-) -> Tensor:
+def _take_along(places: Tensor, moves: Tensor, reach: Tensor, size: tuple[int, int]) -> Tensor:
     """How moving landmarks take along what is near them.
 
     Args:
         places, moves: (B, P, 2) in pixels.
         reach: standard deviation of what is near, (B, 1, 1).
         size: height and width of the picture.
-        edge: sharpness of a line through each landmark, (B, 1, 1): only what is below it goes along; negative, above.
 
     Returns:
         Sums over landmarks of moves by nearness, and of nearness, (B, 3, H/2, W/2).
@@ -482,8 +504,6 @@ def _take_along(
     y, x = (_middles(side, FINE_CELL, places) for side in size)
     away = x - arrived[..., :1], y - arrived[..., 1:]
     near_x, near_y = (torch.exp(-0.5 * (distance / reach).square()) for distance in away)  # b p side
-    if edge is not None:
-        near_y = near_y * torch.sigmoid(away[1] / edge)
     values = torch.cat([moves, torch.ones_like(moves[..., :1])], dim=-1).transpose(1, 2).unsqueeze(-1)  # b 3 p 1
     return (values * near_y.unsqueeze(1)).transpose(2, 3) @ near_x.unsqueeze(1)
 
