@@ -23,11 +23,11 @@ LID_POINTS = 14
 FACE_POINTS = LIP_POINTS + 2 + 2 * LID_POINTS
 LIP_REACH, LOWER_REACH, HOLD = 0.06, 0.05, 0.05
 """How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""
-UPPER_SHARE, LOWER_SHARE = 1.0, 0.1
+UPPER_SHARE, LOWER_SHARE = 0.9, 0.1
 """Of the way between them that lids go to meet."""
-LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.07, 0.02, 0.035, 0.035
-"""In eye distances: the skin above an eye that its upper lid stretches, without the rim; how far it then goes beyond the
-lower lid, for landmarks are not exact; how far beside a landmark the lid is known."""
+LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.07, 0.005, 0.015, 0.035
+"""In eye distances: the skin above an eye that its upper lid stretches, without the rim; how far beyond the lower lid it
+goes in the end, for landmarks are not exact; how far beside a landmark the lid is known."""
 LID_EDGE = 0.35
 """How soft its edge is, in pixels."""
 FINE_CELL = 2
@@ -136,7 +136,7 @@ class LandmarkFinder(nn.Module):
 
 
 def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where a portrait with moved lips and lids looks in the portrait as it is.
+    """Where a portrait with moved lips and lower lids looks in the portrait as it is.
 
     Around a moved landmark the picture is displaced as the landmark is, and less and less further away.
 
@@ -157,14 +157,17 @@ def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[in
     return -taken[:, :2] / (taken[:, 2:] + HOLD)
 
 
-def lid_displacement(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where a portrait with its upper lids lowered looks in the portrait as it is; arguments as for `face_displacement`.
+def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
+    """The upper lids of a portrait, lowered: skin stretched over the eyes, which stay where they are.
 
-    A lid is stretched over the eye, which stays where it is. At the lid's edge the field jumps: interpolated from cells,
-    it would sweep through the eye.
+    It is a layer of its own because a displacement that has to change at a lid's edge, from the lid's to none, sweeps
+    through the eye in between.
+
+    Args:
+        points, lids, size: see `face_displacement`.
 
     Returns:
-        (B, 2, H, W) in pixels, along the height only.
+        Where the layer looks in the portrait, in pixels, and what it covers, from 0 to 1: (B, 2 + 1, H, W).
     """
     _, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
     unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
@@ -172,20 +175,29 @@ def lid_displacement(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Ten
     near = torch.exp(-0.5 * ((x.view(-1, 1) - upper[:, None, :, 0]) / (LID_REACH * unit)).square())  # b x p
     total = near.sum(-1, keepdim=True)
     edge = (near @ upper[..., 1:] / (total + 1e-6)).transpose(1, 2)  # b 1 x
-    way = UPPER_SHARE * (lower - upper)[..., 1:] + (LID_RIM + LID_OVERLAP) * unit
+    way = (lower - upper)[..., 1:] * UPPER_SHARE + (LID_RIM + LID_OVERLAP) * unit
     lowered = lids.float().view(-1, 1, 1) * (near @ way / (total + HOLD)).transpose(1, 2)
     skin = (LID_SKIN - LID_RIM) * unit
     below_top = y.view(-1, 1) - (edge - LID_SKIN * unit)  # b y x
-    covered = torch.sigmoid((skin + lowered - below_top) / LID_EDGE)
-    look_up = -covered * below_top.clamp(min=0) * lowered / (skin + lowered)
-    return torch.stack([torch.zeros_like(look_up), look_up], dim=1)
+    look_up = -below_top.clamp(min=0) * lowered / (skin + lowered)
+    covers = torch.sigmoid((skin + lowered - below_top) / LID_EDGE) * (look_up < 0)
+    return torch.stack([torch.zeros_like(look_up), look_up, covers], dim=1)
+
+
+def show_face(
+    portraits: Tensor, displacement: Tensor, lid: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """Portraits (B, 3, H, W) displaced by (B, 2, H, W) pixels, under the layer of their lids, see `lid_layer`."""
+    look_up, covers = lid.split([2, 1], dim=1)
+    eyes = warp(portraits, displacement, mode)
+    return eyes + covers * (warp(portraits, displacement + look_up, mode) - eyes)
 
 
 def move_face(portraits: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
     """Portraits (B, 3, H, W) with lips and lids moved and nothing painted; arguments as for `face_displacement`."""
     size = portraits.shape[-2:]
-    parted = _resize(face_displacement(points, lips, lids, size), size)
-    return warp(portraits, parted + warp(lid_displacement(points, lids, size), parted))
+    displacement = _resize(face_displacement(points, lips, lids, size), size)
+    return show_face(portraits, displacement, lid_layer(points, lids, size))
 
 
 class Painter(nn.Module):
@@ -239,8 +251,8 @@ class Painter(nn.Module):
         dtype, size = self.find.weight.dtype, portraits.shape[-2:]
         parted = face_displacement(points, lips, lids, size)
         parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
-        shut = warp(lid_displacement(points, lids, size), displacement)
-        cells = F.pixel_unshuffle(warp(portraits, displacement + _resize(parted, size) + shut).to(dtype), CELL)
+        lid = warp(lid_layer(points, lids, size), displacement)
+        cells = F.pixel_unshuffle(show_face(portraits, displacement + _resize(parted, size), lid).to(dtype), CELL)
         moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
         voice = self.told(torch.cat([lips / LIP_SCALE, lids.unsqueeze(1)], dim=1).to(dtype))
         y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
@@ -250,7 +262,7 @@ class Painter(nn.Module):
         for convolution, scale in zip(self.open, self.scale, strict=True):
             hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
         parted = parted + F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(parted.dtype)
-        shown = warp(portraits, displacement + _resize(parted, size) + shut, "bicubic")
+        shown = show_face(portraits, displacement + _resize(parted, size), lid, "bicubic")
         paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
         return shown + paint, paint
 
