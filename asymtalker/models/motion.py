@@ -25,9 +25,9 @@ LIP_REACH, LOWER_REACH, HOLD = 0.06, 0.05, 0.05
 """How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""
 UPPER_SHARE, LOWER_SHARE = 0.9, 0.1
 """Of the way between them that lids go to meet."""
-LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.07, 0.005, 0.015, 0.035
-"""In eye distances: the skin above an eye that its upper lid stretches, without the rim; how far beyond the lower lid it
-goes in the end, for landmarks are not exact; how far beside a landmark the lid is known."""
+LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.08, 0.02, 0.03, 0.035
+"""In eye distances: the skin above an eye that its upper lid stretches, but for the rim; how far beyond the lower lid
+it goes in the end, for landmarks are not exact; how far beside a landmark the lid is known."""
 LID_EDGE = 0.35
 """How soft its edge is, in pixels."""
 FINE_CELL = 2

@@ -275,7 +275,7 @@ def test_lids_that_shut_cover_the_eyes():
         moved = move_face(face, points, torch.zeros(1, 80), torch.tensor([lids]))
         seen.append(moved[0, 0, 16:32].sum() / face[0, 0].sum())
         torch.testing.assert_close(moved[..., 40:, :], face[..., 40:, :], atol=1e-3, rtol=0)
-    assert seen[0] == pytest.approx(1, abs=1e-3) and 0.2 < seen[1] < 0.7 and seen[2] < 0.05
+    assert seen[0] == pytest.approx(1, abs=1e-3) and 0.2 < seen[1] < 0.7 and seen[2] < 0.1
 
 
 def test_a_lid_is_stretched_and_ends_at_its_edge():
@@ -283,7 +283,7 @@ def test_a_lid_is_stretched_and_ends_at_its_edge():
     layer = lid_layer(points, torch.tensor([0.5]), (64, 64))
     look_up, covers = layer[0, 1, :, 22], layer[0, 2, :, 22]  # through an eye, whose lids are at 22 and 26
     assert not layer[:, 0].any() and (look_up[21:24] < -1).all() and not look_up[:18].any()
-    assert covers[20:24].min() > 0.8 and covers[:18].max() == 0 and covers[27:].max() < 0.01
+    assert covers[20:23].min() > 0.9 and covers[:18].max() == 0 and covers[27:].max() < 0.01
     assert not lid_layer(points, torch.zeros(1), (64, 64)).any()
 
 
