@@ -179,7 +179,8 @@ def main(argv: list[str] | None = None) -> None:
     run = Run(accelerator, settings, pipeline, pipeline.transformer, sample, pool)
     run.resume()
 
-    for batch in run.passes(pool):
+    for row in run.passes(pool):
+        batch = pool.encode(row)
         exit_step = draw_exit_step(accelerator, settings.steps)
         learns = run.step % settings.student_every == 0
         continuity = choose_continuity(batch, settings.student_continuity)

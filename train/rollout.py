@@ -98,21 +98,22 @@ class RolloutPool:
         self._continuity: list[Tensor | None] = [None] * batch_size
         self._frames: Tensor | None = None
 
-    def __iter__(self) -> Iterator[RolloutBatch]:
-        """Chunks without end; what was made of each has to be given to `advance`."""
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """The real clips' side of chunks without end; what was made of each has to be given to `advance`."""
         while True:
-            with torch.no_grad():
-                batch = self.next()
-            yield batch
+            yield self.read()
 
-    def next(self) -> RolloutBatch:
-        """The next chunk of every stream; streams that ended are replaced."""
+    def read(self) -> dict[str, Tensor]:
+        """The real clips where the next chunk of every stream is; streams that ended are replaced."""
         for index, stream in enumerate(self._streams):
             if stream is None or self._depth[index] >= self._limit[index] or self._chunk[index] >= stream.chunks:
                 self._replace(index, fresh=stream is None)
         self._clips.keep(self._number)
-        rows = [stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)]
-        row = {name: values.to(self._pipeline.device) for name, values in default_collate(rows).items()}
+        return default_collate([stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)])
+
+    @torch.no_grad()
+    def encode(self, row: dict[str, Tensor]) -> RolloutBatch:
+        """The chunk of what was read, on the device."""
         self._frames, portrait = to_unit(row["window"]), to_unit(row["portrait"])
         encoders, layout = (self._pipeline.vae, self._pipeline.speech_encoder), self._pipeline.layout
         window = encode_window(*encoders, self._frames, portrait, row["segment"], layout, self._mode)

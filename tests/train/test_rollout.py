@@ -45,6 +45,10 @@ def new_pool(clips, pipeline, **options):
     )
 
 
+def following_chunk(pool):
+    return pool.encode(pool.read())
+
+
 @torch.no_grad()
 def generate(pipeline, batch):
     scheduler = FlowMatchLCMScheduler(shift=3.0)
@@ -62,7 +66,7 @@ def generate(pipeline, batch):
 
 @torch.no_grad()
 def test_cold_streams_start_from_the_portrait(clips, pipeline):
-    batch = new_pool(clips, pipeline).next()
+    batch = following_chunk(new_pool(clips, pipeline))
     assert batch.depth == [0, 0]
     torch.testing.assert_close(batch.generated_continuity, batch.window.continuity)
     held = batch.window.reference[:, :, : pipeline.layout.continuity_latents]
@@ -75,11 +79,11 @@ def test_cold_streams_start_from_the_portrait(clips, pipeline):
 def test_what_was_generated_is_what_comes_next(clips, pipeline):
     """κ_gen is the end of the decoded chunk, encoded again: the state that the pipeline's stream would be in."""
     pool = new_pool(clips, pipeline, max_chunks=100, seed=(1,))
-    batch = pool.next()
+    batch = following_chunk(pool)
     for depth in range(1, 3):
         latents = generate(pipeline, batch)
         pool.advance(batch.generated_continuity, latents)
-        following = pool.next()
+        following = following_chunk(pool)
         frames = pipeline.vae.decode(torch.cat([batch.generated_continuity, latents], dim=2)).sample
         expected = pipeline.vae.encode(frames[:, :, -pipeline.layout.continuity_frames :]).latent_dist.mode()
         gone_on = [index for index in range(2) if following.depth[index] == depth]
@@ -94,7 +98,7 @@ def test_what_was_generated_is_what_comes_next(clips, pipeline):
 def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
     """The same clip, the same noise: chunk after chunk, κ is that of the pipeline given the same portrait and sound."""
     pool = new_pool(clips[1:], pipeline, batch_size=1, max_chunks=100, jitter=False)
-    batch = pool.next()
+    batch = following_chunk(pool)
     stream = pool._streams[0]
     state = pipeline.prepare_stream(PIL.Image.fromarray(stream.window(0)["portrait"].numpy()), (SIZE, SIZE), steps=2)
     sound = clips[1].speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768
@@ -109,17 +113,17 @@ def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
         pool.advance(batch.generated_continuity, latents)
         torch.manual_seed(chunk)
         pipeline.next_chunk(state)
-        batch = pool.next()
+        batch = following_chunk(pool)
 
 
 @torch.no_grad()
 def test_a_stream_that_breaks_down_is_replaced(clips, pipeline):
     pool = new_pool(clips, pipeline, max_chunks=100, seed=(1,))
-    batch = pool.next()
+    batch = following_chunk(pool)
     latents = batch.window.latents.clone()
     latents[0] = torch.nan
     pool.advance(batch.generated_continuity, latents)
-    following = pool.next()
+    following = following_chunk(pool)
     assert following.depth == [0, 1]
     assert following.generated_continuity.isfinite().all()
 
@@ -131,7 +135,7 @@ def test_a_pool_goes_on_where_it_was_saved(clips, pipeline):
     def run(pool, count):
         batches = []
         for _ in range(count):
-            batches.append(pool.next())
+            batches.append(following_chunk(pool))
             pool.advance(batches[-1].generated_continuity, torch.zeros_like(batches[-1].window.latents))
         return batches
 
@@ -152,7 +156,7 @@ def test_streams_end_with_their_clip_and_others_take_their_place(clips, pipeline
     pool = new_pool(clips, pipeline, max_chunks=100)
     depths = []
     for _ in range(12):
-        batch = pool.next()
+        batch = following_chunk(pool)
         depths.append(batch.depth[0])
         pool.advance(batch.generated_continuity, batch.window.latents)
     longest = max(len(clip.frames) for clip in clips) // pipeline.layout.new_frames
@@ -166,7 +170,7 @@ def test_streams_are_as_deep_as_allowed(clips, pipeline):
     pool = new_pool(clips, pipeline, max_chunks=2)
     seen = set()
     for _ in range(12):
-        batch = pool.next()
+        batch = following_chunk(pool)
         seen.update(batch.depth)
         pool.advance(batch.generated_continuity, batch.window.latents)
     assert seen == {0, 1}
@@ -183,9 +187,9 @@ def batch(clips, pipeline) -> RolloutBatch:
     """A second chunk, where real and generated κ differ."""
     pool = new_pool(clips, pipeline, max_chunks=100, seed=(1,))
     with torch.no_grad():
-        first = pool.next()
+        first = following_chunk(pool)
         pool.advance(first.generated_continuity, torch.randn_like(first.window.latents))
-        return pool.next()
+        return following_chunk(pool)
 
 
 @pytest.mark.parametrize("exit_step", [0, 1])
