@@ -10,6 +10,7 @@ from typing import get_args
 
 from tqdm import tqdm
 
+from asymtalker.ahead_of_time import compile_blocks
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
 from asymtalker.evaluation.settings import METRICS, read_protocol
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_benchmark(commands)
     _add_convert(commands)
+    _add_compile(commands)
     return parser
 
 
@@ -196,6 +198,18 @@ def _benchmark(arguments: argparse.Namespace) -> None:
     print(benchmark.render(result))
     if arguments.json:
         result.write(arguments.json)
+
+
+def _add_compile(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("compile", help="compile a checkpoint's blocks ahead of time, for ZeroGPU")
+    command.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
+    command.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder to upload to the Hub")
+    command.set_defaults(run=_compile)
+
+
+def _compile(options: argparse.Namespace) -> None:
+    for package in compile_blocks(load_pipeline(options.checkpoint, Runtime()), options.output):
+        print(package)
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:

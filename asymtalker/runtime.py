@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import PIL.Image
 import torch
+from huggingface_hub.errors import HFValidationError, HTTPError
 from torch import nn
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
@@ -20,7 +21,7 @@ Float8 = Literal["none", "storage", "compute"]
 Offload = Literal["none", "model", "group"]
 
 PREFIX = "ASYMTALKER_"
-"""Of the environment variables: ASYMTALKER_COMPILE, ASYMTALKER_FLOAT8 and ASYMTALKER_OFFLOAD."""
+"""Of the environment variables: ASYMTALKER_COMPILE, _FLOAT8, _OFFLOAD and _COMPILED."""
 GRANULE = 16
 """Float8 matrix multiplication wants sides that are multiples of this."""
 FLOAT8_CAPABILITY = (8, 9)
@@ -41,6 +42,8 @@ class Runtime:
             Ada or Hopper on). Both change the video slightly.
         offload: "model" has the autoencoder on the GPU, and beside it only the network that is at work; "group" has
             the transformer's blocks come to the GPU one after the other, each while the one before it works.
+        compiled: Hub id of blocks that were compiled ahead of time (`asymtalker.ahead_of_time`), for where GPUs are
+            lent by the call (ZeroGPU).
 
     Raises:
         ValueError: there is no such choice, or the choices do not go together.
@@ -49,6 +52,7 @@ class Runtime:
     compile: bool = False
     float8: Float8 = "none"
     offload: Offload = "none"
+    compiled: str | None = None
 
     def __post_init__(self) -> None:
         for name, choices in (("float8", get_args(Float8)), ("offload", get_args(Offload))):
@@ -58,6 +62,8 @@ class Runtime:
             raise ValueError("compile goes neither with offload nor with float8 storage: both move weights about.")
         if self.float8 == "compute" and self.offload == "group":
             raise ValueError("float8 compute does not go with offload group: choose offload model or float8 storage.")
+        if self.compiled and (self.compile or self.float8 != "none" or self.offload != "none"):
+            raise ValueError("blocks compiled ahead of time go with no other choice: they are fixed, weights and all.")
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -78,7 +84,8 @@ class Runtime:
     def __str__(self) -> str:
         """What is on, such as "compile, float8 compute"; "" where nothing is."""
         choices = [f"{name} {value}" for name in ("float8", "offload") if (value := getattr(self, name)) != "none"]
-        return ", ".join([*(["compile"] if self.compile else []), *choices])
+        ahead = ["compiled ahead of time"] if self.compiled else []
+        return ", ".join([*(["compile"] if self.compile else []), *ahead, *choices])
 
 
 def _read_switch(name: str, value: str) -> bool:
@@ -111,7 +118,12 @@ def check_runtime(runtime: Runtime, device: torch.device) -> None:
         if device.type != "cuda" or torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY:
             raise ValueError("float8 compute needs a GPU of Ada's or Hopper's generation or newer: use float8 storage.")
     if runtime.compile and lends_gpus():
-        raise ValueError("compile does not outlast a call where GPUs are lent by the call (ZeroGPU): leave it out.")
+        raise ValueError(
+            "compile does not outlast a call where GPUs are lent by the call (ZeroGPU): leave it out, or compile ahead "
+            "of time (`python -m asymtalker compile`)."
+        )
+    if runtime.compiled and not lends_gpus():
+        raise ValueError("Blocks compiled ahead of time are for ZeroGPU; elsewhere compile does it: leave them out.")
 
 
 def apply_runtime(pipeline: AsymTalkerPipeline, runtime: Runtime, device: torch.device) -> AsymTalkerPipeline:
@@ -138,6 +150,8 @@ def apply_runtime(pipeline: AsymTalkerPipeline, runtime: Runtime, device: torch.
         pipeline.take_turns()  # else one stream would put weights away that another one is using
     if runtime.compile:
         _compile(pipeline)
+    if runtime.compiled:
+        _load_compiled(pipeline, runtime.compiled)
     return pipeline
 
 
@@ -171,6 +185,23 @@ def _compile(pipeline: AsymTalkerPipeline) -> None:
     pipeline.transformer.compile_repeated_blocks(dynamic=False)
     if (decoder := getattr(pipeline.vae, "decoder", None)) is not None:  # the patch autoencoder is just two matrices
         decoder.compile(dynamic=False)
+
+
+def _load_compiled(pipeline: AsymTalkerPipeline, repo_id: str) -> None:
+    """Has the transformer's blocks run as `asymtalker.ahead_of_time` compiled them.
+
+    Raises:
+        ValueError: the repository cannot be read, or lacks packages of this transformer's blocks.
+    """
+    import spaces
+
+    try:
+        spaces.aoti_blocks_load(pipeline.transformer, repo_id)
+    except (OSError, HTTPError, HFValidationError) as error:
+        raise ValueError(
+            f"The blocks compiled ahead of time could not be loaded from {repo_id} ({error}). Upload there what "
+            "`python -m asymtalker compile` writes, or leave ASYMTALKER_COMPILED out."
+        ) from error
 
 
 def lends_gpus() -> bool:
