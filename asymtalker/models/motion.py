@@ -28,8 +28,10 @@ UPPER_SHARE, LOWER_SHARE = 0.9, 0.1
 LID_SKIN, LID_RIM, LID_OVERLAP, LID_REACH = 0.08, 0.02, 0.03, 0.035
 """In eye distances: the skin above an eye that its upper lid stretches, but for the rim; how far beyond the lower lid
 it goes in the end, for landmarks are not exact; how far beside a landmark the lid is known."""
-LID_EDGE = 0.35
-"""How soft its edge is, in pixels."""
+LID_EDGE, LASH_WIDTH = 0.35, 0.7
+"""How soft its edge is, and half the width of the lashes on it, in pixels."""
+LASHES = 0.5
+"""Of the light is lost there."""
 FINE_CELL = 2
 """Lips are parted for cells of this many."""
 PYRAMID = (16, 8, 4, 2)
@@ -167,7 +169,8 @@ def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
         points, lids, size: see `face_displacement`.
 
     Returns:
-        Where the layer looks in the portrait, in pixels, and what it covers, from 0 to 1: (B, 2 + 1, H, W).
+        Where the layer looks in the portrait, in pixels, what it covers and where lashes are, from 0 to 1:
+        (B, 2 + 1 + 1, H, W).
     """
     _, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
     unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
@@ -180,24 +183,44 @@ def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
     skin = (LID_SKIN - LID_RIM) * unit
     below_top = y.view(-1, 1) - (edge - LID_SKIN * unit)  # b y x
     look_up = -below_top.clamp(min=0) * lowered / (skin + lowered)
-    covers = torch.sigmoid((skin + lowered - below_top) / LID_EDGE) * (look_up < 0)
-    return torch.stack([torch.zeros_like(look_up), look_up, covers], dim=1)
+    above_edge = skin + lowered - below_top
+    covers = torch.sigmoid(above_edge / LID_EDGE) * (look_up < 0)
+    lashes = torch.exp(-0.5 * (above_edge / LASH_WIDTH - 1).square()) * (lowered / way.amax(1, keepdim=True)).clamp(
+        0, 1
+    )
+    return torch.stack([torch.zeros_like(look_up), look_up, covers, lashes], dim=1)
 
 
 def show_face(
-    portraits: Tensor, displacement: Tensor, lid: Tensor, mode: Literal["bilinear", "bicubic"] = "bilinear"
+    portraits: Tensor,
+    displacement: Tensor,
+    still: Tensor,
+    points: Tensor,
+    lids: Tensor,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Tensor:
-    """Portraits (B, 3, H, W) displaced by (B, 2, H, W) pixels, under the layer of their lids, see `lid_layer`."""
-    look_up, covers = lid.split([2, 1], dim=1)
-    eyes = warp(portraits, displacement, mode)
-    return eyes + covers * (warp(portraits, displacement + look_up, mode) - eyes)
+    """Portraits (B, 3, H, W) displaced, with their upper lids lowered over that.
+
+    Args:
+        displacement: (B, 2, H, W) in pixels.
+        still: the part of it that lids go with, of the same shape.
+        points, lids: see `face_displacement`.
+    """
+    faces = warp(portraits, displacement, mode)
+    shut = lids.nonzero().squeeze(1)  # eyes are open most of the time
+    if not len(shut):
+        return faces
+    layer = warp(lid_layer(points[shut], lids[shut], portraits.shape[-2:]), still[shut])
+    look_up, covers, lashes = layer.split([2, 1, 1], dim=1)
+    lid = warp(portraits[shut], displacement[shut] + look_up, mode)
+    lid = lid - LASHES * lashes * (lid + 1)
+    return faces.index_copy(0, shut, torch.lerp(faces[shut], lid, covers))
 
 
 def move_face(portraits: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
     """Portraits (B, 3, H, W) with lips and lids moved and nothing painted; arguments as for `face_displacement`."""
-    size = portraits.shape[-2:]
-    displacement = _resize(face_displacement(points, lips, lids, size), size)
-    return show_face(portraits, displacement, lid_layer(points, lids, size))
+    displacement = _resize(face_displacement(points, lips, lids, portraits.shape[-2:]), portraits.shape[-2:])
+    return show_face(portraits, displacement, torch.zeros_like(displacement), points, lids)
 
 
 class Painter(nn.Module):
@@ -251,8 +274,8 @@ class Painter(nn.Module):
         dtype, size = self.find.weight.dtype, portraits.shape[-2:]
         parted = face_displacement(points, lips, lids, size)
         parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
-        lid = warp(lid_layer(points, lids, size), displacement)
-        cells = F.pixel_unshuffle(show_face(portraits, displacement + _resize(parted, size), lid).to(dtype), CELL)
+        face = show_face(portraits, displacement + _resize(parted, size), displacement, points, lids)
+        cells = F.pixel_unshuffle(face.to(dtype), CELL)
         moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
         voice = self.told(torch.cat([lips / LIP_SCALE, lids.unsqueeze(1)], dim=1).to(dtype))
         y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
@@ -262,7 +285,7 @@ class Painter(nn.Module):
         for convolution, scale in zip(self.open, self.scale, strict=True):
             hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
         parted = parted + F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(parted.dtype)
-        shown = show_face(portraits, displacement + _resize(parted, size), lid, "bicubic")
+        shown = show_face(portraits, displacement + _resize(parted, size), displacement, points, lids, "bicubic")
         paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
         return shown + paint, paint
 

@@ -282,8 +282,14 @@ def test_a_lid_is_stretched_and_ends_at_its_edge():
     points = landmarks((32, 44), eyes=40.0)
     layer = lid_layer(points, torch.tensor([0.5]), (64, 64))
     look_up, covers = layer[0, 1, :, 22], layer[0, 2, :, 22]  # through an eye, whose lids are at 22 and 26
-    assert not layer[:, 0].any() and (look_up[21:24] < -1).all() and not look_up[:18].any()
+    assert (
+        layer.shape == (1, 4, 64, 64)
+        and not layer[:, 0].any()
+        and (look_up[21:24] < -1).all()
+        and not look_up[:18].any()
+    )
     assert covers[20:23].min() > 0.9 and covers[:18].max() == 0 and covers[27:].max() < 0.01
+    assert layer[0, 3, :, 22].argmax() in (23, 24) and layer[0, 3, :, 2].max() < 0.01  # lashes
     assert not lid_layer(points, torch.zeros(1), (64, 64)).any()
 
 
