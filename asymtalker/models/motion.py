@@ -185,9 +185,7 @@ def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
     look_up = -below_top.clamp(min=0) * lowered / (skin + lowered)
     above_edge = skin + lowered - below_top
     covers = torch.sigmoid(above_edge / LID_EDGE) * (look_up < 0)
-    lashes = torch.exp(-0.5 * (above_edge / LASH_WIDTH - 1).square()) * (lowered / way.amax(1, keepdim=True)).clamp(
-        0, 1
-    )
+    lashes = torch.exp(-0.5 * (above_edge / LASH_WIDTH - 1).square()) * (lowered / way.amax(1, keepdim=True))
     return torch.stack([torch.zeros_like(look_up), look_up, covers, lashes], dim=1)
 
 
