@@ -151,8 +151,7 @@ def face_displacement(points: Tensor, lips: Tensor, lids: Tensor, size: tuple[in
     Returns:
         (B, 2, H/2, W/2) in pixels.
     """
-    mouth, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
-    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
+    mouth, upper, lower, unit = _face_parts(points)
     parted = lips.float().unflatten(1, (LIP_POINTS, 2)) * unit
     raised = lids.float().view(-1, 1, 1) * LOWER_SHARE * (upper - lower)
     taken = _take_along(mouth, parted, LIP_REACH * unit, size) + _take_along(lower, raised, LOWER_REACH * unit, size)
@@ -172,8 +171,7 @@ def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
         Where the layer looks in the portrait, in pixels, what it covers and where lashes are, from 0 to 1:
         (B, 2 + 1 + 1, H, W).
     """
-    _, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
-    unit = (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
+    _, upper, lower, unit = _face_parts(points)
     y, x = (torch.arange(side, device=points.device, dtype=torch.float32) + 0.5 for side in size)
     near = torch.exp(-0.5 * ((x.view(-1, 1) - upper[:, None, :, 0]) / (LID_REACH * unit)).square())  # b x p
     total = near.sum(-1, keepdim=True)
@@ -189,27 +187,33 @@ def lid_layer(points: Tensor, lids: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([torch.zeros_like(look_up), look_up, covers, lashes], dim=1)
 
 
-def show_face(
-    portraits: Tensor,
-    displacement: Tensor,
-    still: Tensor,
-    points: Tensor,
-    lids: Tensor,
-    mode: Literal["bilinear", "bicubic"] = "bilinear",
-) -> Tensor:
-    """Portraits (B, 3, H, W) displaced, with their upper lids lowered over that.
+class Lids(NamedTuple):
+    """The lids of those portraits that blink.
 
-    Args:
-        displacement: (B, 2, H, W) in pixels.
-        still: the part of it that lids go with, of the same shape.
-        points, lids: see `face_displacement`.
+    Attributes:
+        shut: which portraits, (N,).
+        layer: theirs, as `lid_layer` gives it, (N, 4, H, W).
     """
-    faces = warp(portraits, displacement, mode)
+
+    shut: Tensor
+    layer: Tensor
+
+
+def lower_lids(points: Tensor, lids: Tensor, displacement: Tensor) -> Lids:
+    """Lids that go with a displacement (B, 2, H, W) in pixels; points, lids: see `face_displacement`."""
     shut = lids.nonzero().squeeze(1)  # eyes are open most of the time
+    layer = lid_layer(points[shut], lids[shut], displacement.shape[-2:])
+    return Lids(shut, warp(layer, displacement[shut]) if len(shut) else layer)
+
+
+def show_face(
+    portraits: Tensor, displacement: Tensor, lids: Lids, mode: Literal["bilinear", "bicubic"] = "bilinear"
+) -> Tensor:
+    """Portraits (B, 3, H, W) displaced by (B, 2, H, W) pixels, with their upper lids lowered over that."""
+    faces, shut = warp(portraits, displacement, mode), lids.shut
     if not len(shut):
         return faces
-    layer = warp(lid_layer(points[shut], lids[shut], portraits.shape[-2:]), still[shut])
-    look_up, covers, lashes = layer.split([2, 1, 1], dim=1)
+    look_up, covers, lashes = lids.layer.split([2, 1, 1], dim=1)
     lid = warp(portraits[shut], displacement[shut] + look_up, mode)
     lid = lid - LASHES * lashes * (lid + 1)
     return faces.index_copy(0, shut, torch.lerp(faces[shut], lid, covers))
@@ -218,7 +222,7 @@ def show_face(
 def move_face(portraits: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
     """Portraits (B, 3, H, W) with lips and lids moved and nothing painted; arguments as for `face_displacement`."""
     displacement = _resize(face_displacement(points, lips, lids, portraits.shape[-2:]), portraits.shape[-2:])
-    return show_face(portraits, displacement, torch.zeros_like(displacement), points, lids)
+    return show_face(portraits, displacement, lower_lids(points, lids, torch.zeros_like(displacement)))
 
 
 class Painter(nn.Module):
@@ -272,8 +276,8 @@ class Painter(nn.Module):
         dtype, size = self.find.weight.dtype, portraits.shape[-2:]
         parted = face_displacement(points, lips, lids, size)
         parted = warp(parted, F.avg_pool2d(displacement, FINE_CELL) / FINE_CELL)  # lips go with the head
-        face = show_face(portraits, displacement + _resize(parted, size), displacement, points, lids)
-        cells = F.pixel_unshuffle(face.to(dtype), CELL)
+        lowered = lower_lids(points, lids, displacement)
+        cells = F.pixel_unshuffle(show_face(portraits, displacement + _resize(parted, size), lowered).to(dtype), CELL)
         moved = F.pixel_unshuffle(parted.to(dtype), CELL // FINE_CELL)
         voice = self.told(torch.cat([lips / LIP_SCALE, lids.unsqueeze(1)], dim=1).to(dtype))
         y, x = (torch.linspace(-1, 1, side, device=portraits.device, dtype=dtype) for side in cells.shape[-2:])
@@ -283,7 +287,7 @@ class Painter(nn.Module):
         for convolution, scale in zip(self.open, self.scale, strict=True):
             hidden = hidden + F.silu(convolution(hidden) * (1 + scale(voice)[:, :, None, None]))
         parted = parted + F.pixel_shuffle(self.part(hidden), CELL // FINE_CELL).to(parted.dtype)
-        shown = show_face(portraits, displacement + _resize(parted, size), displacement, points, lids, "bicubic")
+        shown = show_face(portraits, displacement + _resize(parted, size), lowered, "bicubic")
         paint = F.pixel_shuffle(self.colour(hidden), CELL).to(shown.dtype)
         return shown + paint, paint
 
@@ -505,6 +509,12 @@ class MotionPrior(nn.Module):
         """(b, c, t·r, h·y, w·x) -> (b, t, h, w, c·r·y·x)"""
         frames = frames or self.frames
         return patchify(field[:, :, : field.shape[2] // self.frames * frames], frames, self.patch // CELL)
+
+
+def _face_parts(points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Landmarks (B, 70, 2) to those of lips, upper lids and lower lids, and the distance of the eyes, (B, 1, 1)."""
+    mouth, eyes, upper, lower = points.float().split([LIP_POINTS, 2, LID_POINTS, LID_POINTS], dim=1)
+    return mouth, upper, lower, (eyes[:, 1] - eyes[:, 0]).norm(dim=-1).clamp(min=1).view(-1, 1, 1)
 
 
 def _from_still(change: Tensor) -> Tensor:
