@@ -131,6 +131,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--face-every", type=int, metavar="N", help="long rollouts: look for the face in one second of N (default: 1)"
     )
+    command.add_argument(
+        "--batch", type=int, metavar="N", help="long rollouts that are made in step (default: 1, which is measured too)"
+    )
     command.add_argument("--films", type=int, metavar="N", help="clips whose video is kept for the page (default: 0)")
     command.add_argument("--no-crop", dest="crop", action="store_false", default=None, help="do not look for the face")
     command.add_argument("--output", required=True, metavar="DIR", type=Path, help="folder for results and records")

@@ -110,18 +110,18 @@ def cut_speech(waveform: Tensor, window_start: int, layout: WindowLayout, span: 
     """Cuts the sound of a window out of 16 kHz speech; what lies outside the speech is silence.
 
     Args:
-        waveform: (samples,), sample 0 at frame 0.
+        waveform: (..., samples), sample 0 at frame 0.
         window_start: first frame of the window, possibly negative.
         span: see `speech_span`.
 
     Returns:
-        (640 · (span[0] + span[1]),).
+        (..., 640 · (span[0] + span[1])).
     """
     end = window_start + layout.window_frames
     first, last = (end - span[0]) * SAMPLES_PER_FRAME, (end + span[1]) * SAMPLES_PER_FRAME
-    inside = waveform[max(first, 0) : max(last, 0)]
+    inside = waveform[..., max(first, 0) : max(last, 0)]
     before = min(max(-first, 0), last - first)
-    return F.pad(inside, (before, last - first - before - inside.shape[0]))
+    return F.pad(inside, (before, last - first - before - inside.shape[-1]))
 
 
 def speech_windows(encoder: ModelMixin, segments: Tensor, layout: WindowLayout) -> Tensor:
@@ -189,23 +189,28 @@ def encode_window(
 
 
 class SpeechBuffer:
-    """The tail of a running recording: takes sound as it comes, and hands out the sound of windows."""
+    """The tail of a running recording, or of several of one length: takes sound as it comes, hands out that of windows.
+
+    Attributes:
+        samples: of each recording so far.
+    """
 
     def __init__(self) -> None:
         self.samples = 0
         self._tail = torch.zeros(0)
 
     def append(self, samples: Tensor) -> None:
-        """Adds 16 kHz samples (n,)."""
-        self._tail = torch.cat([self._tail, samples.float()])
-        self.samples += samples.shape[0]
+        """Adds 16 kHz samples (n,), or (B, n) of several recordings."""
+        tail = self._tail if self.samples else samples[..., :0]
+        self._tail = torch.cat([tail.float(), samples.float()], dim=-1)
+        self.samples += samples.shape[-1]
 
     def cut(self, window_start: int, layout: WindowLayout, span: tuple[int, int]) -> Tensor:
-        """`cut_speech` for a window; forgets whole frames that no later window can need."""
-        origin = (self.samples - self._tail.shape[0]) // SAMPLES_PER_FRAME
+        """`cut_speech` for a window, (..., samples); forgets whole frames that no later window can need."""
+        origin = (self.samples - self._tail.shape[-1]) // SAMPLES_PER_FRAME
         segment = cut_speech(self._tail, window_start - origin, layout, span)
         keep_from = max(window_start + layout.window_frames - span[0], 0)
-        self._tail = self._tail[max(keep_from - origin, 0) * SAMPLES_PER_FRAME :]
+        self._tail = self._tail[..., max(keep_from - origin, 0) * SAMPLES_PER_FRAME :]
         return segment
 
 

@@ -34,6 +34,8 @@ from asymtalker.conditioning import (
 from asymtalker.sampling import denoise_chunk, set_steps
 from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, SPEECH, stage
 
+Portrait = PIL.Image.Image | np.ndarray | Tensor
+
 ChunkCallback = Callable[[int, int | None], None]
 """Called after every chunk with the chunks done and, once the end of the speech is known, the chunks in all."""
 
@@ -45,20 +47,21 @@ MAX_STEPS = 100
 
 @dataclass
 class AsymTalkerPipelineOutput(BaseOutput):
-    """Frames of the video: uint8-scaled floats (F, H, W, 3), a list of PIL images, or a tensor (F, 3, H, W)."""
+    """Frames of the video: uint8-scaled floats (F, H, W, 3), a list of PIL images, or a tensor (F, 3, H, W); of a list
+    of portraits, as many of these."""
 
-    frames: np.ndarray | list[PIL.Image.Image] | Tensor
+    frames: np.ndarray | list[PIL.Image.Image] | list[list[PIL.Image.Image]] | Tensor
 
 
 @dataclass
 class StreamState:
-    """What one stream carries from chunk to chunk. Two streams never share one."""
+    """What one stream, or several in step, carry from chunk to chunk. Two streams never share one."""
 
     portrait: Tensor
     reference: Tensor
     continuity: Tensor
     scheduler: SchedulerMixin
-    generator: torch.Generator | None
+    generator: torch.Generator | list[torch.Generator] | None
     guidance_scale: float
     color_match: float
     speech: SpeechBuffer = field(default_factory=SpeechBuffer)
@@ -173,12 +176,12 @@ class AsymTalkerPipeline(DiffusionPipeline):
     @torch.no_grad()
     def stream(
         self,
-        image: PIL.Image.Image | np.ndarray | Tensor,
+        image: Portrait | list[Portrait],
         speech: np.ndarray | Tensor | Iterable[np.ndarray],
         *,
         num_inference_steps: int | StepsChoice | None = None,
         guidance_scale: float | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         width: int | None = None,
         height: int | None = None,
         color_match: float | None = None,
@@ -189,19 +192,20 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
         Args:
             image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`);
-                arrays and tensors hold floats in [0, 1].
+                arrays and tensors hold floats in [0, 1]. A list makes as many videos in step.
             speech: 16 kHz mono samples in [-1, 1], (samples,), or an iterator of such arrays: a file and a
-                microphone go the same way.
+                microphone go the same way. For a list of B portraits (B, samples).
             num_inference_steps: default: the checkpoint's own; a function is asked before every chunk.
             guidance_scale: w of `uncond + w·(cond − uncond)` on the speech; 1 is none.
-            generator: makes the video repeatable on the same device.
+            generator: makes the video repeatable on the same device; of a list of portraits, one for each.
             width, height: frame size in pixels; default: the checkpoint's own.
             color_match: strength of the Lab match to the portrait; default: the checkpoint's own.
             reference_mode: "temporal" (TRE) or "static" (the ablation).
             callback_on_chunk_end: see `ChunkCallback`.
 
         Yields:
-            uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in all.
+            uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in all; of a list of portraits
+            (B, F, H, W, 3).
 
         Raises:
             ValueError: if an option is out of range, or the speech is empty or not what it should be.
@@ -214,15 +218,16 @@ class AsymTalkerPipeline(DiffusionPipeline):
         size = (trained[0] if width is None else width, trained[1] if height is None else height)
         self.check_inputs(steps, guidance, strength, size)
         state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode)
+        form = (len(image),) if isinstance(image, list) else ()
         if isinstance(speech, (np.ndarray, Tensor)):
-            state.speech.append(_as_samples(speech))
-            return self._chunks(state, iter(()), callback_on_chunk_end, choice, ended=True)
-        return self._chunks(state, iter(speech), callback_on_chunk_end, choice)
+            state.speech.append(_as_samples(speech, form))
+            return self._chunks(state, form, iter(()), callback_on_chunk_end, choice, ended=True)
+        return self._chunks(state, form, iter(speech), callback_on_chunk_end, choice)
 
     @torch.no_grad()
     def __call__(
         self,
-        image: PIL.Image.Image | np.ndarray | Tensor,
+        image: Portrait | list[Portrait],
         speech: np.ndarray | Tensor | Iterable[np.ndarray],
         *,
         output_type: str = "np",
@@ -233,23 +238,23 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
         Args:
             output_type: "np" (floats in [0, 1], (F, H, W, 3)), "pil" (a list of images) or "pt" (floats in [0, 1],
-                (F, 3, H, W)).
+                (F, 3, H, W)); of a list of portraits, as many of these.
             image, speech, options: see `stream`.
         """
         if output_type not in ("np", "pil", "pt"):
             raise ValueError(f'output_type must be "np", "pil" or "pt", not "{output_type}".')
         progress = self.progress_bar(self.stream(image, speech, **options))
         progress.total = self._chunk_total(speech)
-        frames = _as_output(np.concatenate(list(progress)), output_type)
+        frames = _as_output(np.concatenate(list(progress), axis=-4), output_type)
         return AsymTalkerPipelineOutput(frames=frames) if return_dict else (frames,)
 
     def prepare_stream(
         self,
-        image: PIL.Image.Image | np.ndarray | Tensor,
+        image: Portrait | list[Portrait],
         size: tuple[int, int],
         steps: int,
         guidance_scale: float = 1.0,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         color_match: float = 0.0,
         reference_mode: ReferenceMode = "temporal",
     ) -> StreamState:
@@ -274,7 +279,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def next_chunk(self, state: StreamState) -> Tensor:
-        """Generates the next chunk of a stream and moves its state on: new frames (1, 3, F, H, W) in [-1, 1]."""
+        """Generates the next chunk of a stream and moves its state on: new frames (B, 3, F, H, W) in [-1, 1]."""
         with self._turn:
             return self._make_chunk(state)
 
@@ -282,7 +287,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         span = speech_span(self.speech_encoder, self.layout)
         segment = state.speech.cut(self.layout.window_start(state.chunk), self.layout, span)
         with stage(SPEECH):
-            segment = segment[None].to(self._execution_device, non_blocking=True)
+            segment = torch.atleast_2d(segment).to(self._execution_device, non_blocking=True)
             speech = speech_windows(self.speech_encoder, segment, self.layout)
         batch, channels, _, height, width = state.reference.shape
         noise = randn_tensor(
@@ -316,13 +321,14 @@ class AsymTalkerPipeline(DiffusionPipeline):
     def _chunks(
         self,
         state: StreamState,
+        form: tuple[int, ...],
         source: Iterator[np.ndarray],
         callback: ChunkCallback | None,
         steps: StepsChoice | None,
         ended: bool = False,
     ) -> Iterator[np.ndarray]:
         while True:
-            ended = ended or self._listen(state, source)
+            ended = ended or self._listen(state, form, source)
             frames = video_frame_count(state.speech.samples)
             if ended and frames == 0:
                 raise ValueError("The speech is empty: give at least one sample at 16 kHz.")
@@ -331,14 +337,14 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 return
             if steps is not None:
                 set_steps(state.scheduler, steps(), self._execution_device)
-            made = self.next_chunk(state)[0, :, :keep]
+            made = self.next_chunk(state)[:, :, :keep]
             with stage(COPY):
-                block = _as_uint8(made)
+                block = _as_uint8(made if form else made[0])
             yield block
             if callback is not None:
                 callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
 
-    def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
+    def _listen(self, state: StreamState, form: tuple[int, ...], source: Iterator[np.ndarray]) -> bool:
         """Takes sound until the next window is covered; True if the speech has ended before that."""
         lookahead = speech_span(self.speech_encoder, self.layout)[1]
         needed = (self.layout.window_start(state.chunk) + self.layout.window_frames + lookahead) * SAMPLES_PER_FRAME
@@ -346,30 +352,35 @@ class AsymTalkerPipeline(DiffusionPipeline):
             samples = next(source, None)
             if samples is None:
                 return True
-            state.speech.append(_as_samples(samples))
+            state.speech.append(_as_samples(samples, form))
         return False
 
     def _chunk_total(self, speech: object) -> int | None:
         if not isinstance(speech, (np.ndarray, Tensor)):
             return None
-        return self.layout.chunk_count(video_frame_count(np.prod(speech.shape)))
+        return self.layout.chunk_count(video_frame_count(speech.shape[-1]))
 
 
-def _as_samples(speech: np.ndarray | Tensor) -> Tensor:
+def _as_samples(speech: np.ndarray | Tensor, form: tuple[int, ...]) -> Tensor:
+    """`form` is what comes before the samples: nothing, or the number of portraits."""
     samples = torch.as_tensor(speech, device="cpu")
-    if samples.ndim != 1 or not samples.is_floating_point():
+    if not samples.ndim or samples.shape[:-1] != form or not samples.is_floating_point():
         found = f"{samples.dtype} of shape {tuple(samples.shape)}"
-        raise ValueError(f"speech must be floats in [-1, 1] of shape (samples,), not {found}.")
+        wanted = f"({form[0]}, samples)" if form else "(samples,)"
+        raise ValueError(f"speech must be floats in [-1, 1] of shape {wanted}, not {found}.")
     return samples
 
 
 def _as_uint8(frames: Tensor) -> np.ndarray:
-    """(3, F, H, W) in [-1, 1] -> (F, H, W, 3)"""
-    return frames.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+    """(..., 3, F, H, W) in [-1, 1] -> (..., F, H, W, 3)"""
+    return frames.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).movedim(-4, -1).cpu().numpy()
 
 
-def _as_output(frames: np.ndarray, output_type: str) -> np.ndarray | list[PIL.Image.Image] | Tensor:
+def _as_output(frames: np.ndarray, output_type: str) -> np.ndarray | list | Tensor:
     if output_type == "pil":
-        return [PIL.Image.fromarray(frame) for frame in frames]
+        return [
+            PIL.Image.fromarray(part) if part.ndim == 3 else _as_output(part, output_type)  # a frame, or a video
+            for part in frames
+        ]
     scaled = frames.astype(np.float32) / 255
-    return scaled if output_type == "np" else torch.from_numpy(scaled).permute(0, 3, 1, 2)
+    return scaled if output_type == "np" else torch.from_numpy(scaled).movedim(-1, -3)

@@ -158,6 +158,28 @@ def test_streams_do_not_disturb_each_other(pipe, portrait):
         np.testing.assert_array_equal(np.concatenate(alone[index]), np.concatenate([pair[index] for pair in together]))
 
 
+def test_videos_in_step_are_those_of_each_alone(pipe, portrait):
+    images = [portrait, portrait.transpose(PIL.Image.FLIP_LEFT_RIGHT)]
+    sounds = np.stack([speech(37.2, seed) for seed in range(2)])
+    alone = [pipe(images[i], sounds[i], generator=seeded(i), color_match=0.5).frames for i in range(2)]
+    together = pipe(images, sounds, generator=[seeded(0), seeded(1)], color_match=0.5).frames
+    np.testing.assert_allclose(together, alone, atol=1.5 / 255)
+    assert np.abs(together[0] - together[1]).max() > 0.1
+    pieces = (sounds[:, start : start + 5000] for start in range(0, sounds.shape[1], 5000))
+    blocks = list(pipe.stream(images, pieces, generator=[seeded(0), seeded(1)], color_match=0.5))
+    assert [block.shape for block in blocks] == [(2, frames, SIDE, SIDE, 3) for frames in (16, 16, 6)]
+    np.testing.assert_allclose(np.concatenate(blocks, axis=1) / 255, together, atol=1e-6)
+
+
+def test_videos_in_step_as_other_types(pipe, portrait):
+    sounds = np.stack([speech(2, seed) for seed in range(3)])
+    pictures = pipe([portrait] * 3, sounds, output_type="pil").frames
+    assert [len(video) for video in pictures] == [2, 2, 2] and pictures[2][1].size == (SIDE, SIDE)
+    assert pipe([portrait] * 3, sounds, output_type="pt").frames.shape == (3, 2, 3, SIDE, SIDE)
+    with pytest.raises(ValueError, match=r"of shape \(2, samples\), not torch.float32 of shape \(3, 1280\)"):
+        pipe([portrait] * 2, sounds)
+
+
 def test_streams_keep_their_own_steps(pipe, portrait):
     def stream(steps):
         return pipe.stream(portrait, speech(40), generator=seeded(), num_inference_steps=steps)

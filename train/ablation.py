@@ -1,10 +1,11 @@
 """The paper's ablation (arXiv 2605.02948): arms of AKD from one teacher with equal budgets, on unseen people.
 
-    python train/ablation.py --config train/configs/tiny/ablation.yaml
+    python train/ablation.py --config train/configs/ablation/ablation.yaml
 
-Every arm is `train/akd.py` with a few settings changed; the teacher itself, run chunk by chunk, is one more. Each is
-evaluated twice by `asymtalker.evaluation`: in long rollouts, and on clips beside the real ones. `report/` has the table
-and the page. What is done already is not done again; several of these may work on one folder, each `only` on some arms.
+Every arm is `train/akd.py` with a few settings changed; the teachers that they start from, run chunk by chunk, are more
+of them. Each is evaluated twice by `asymtalker.evaluation`: in long rollouts, and on clips beside the real ones.
+`report/` has the table and the page. What is done already is not done again; several of these may work on one folder,
+each `only` on some arms.
 """
 
 import sys
@@ -14,46 +15,53 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Pyt
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from types import ModuleType
 
 import torch
 
+from asymtalker.conditioning import ReferenceMode
 from asymtalker.evaluation.compare import compare_evaluations
 from asymtalker.evaluation.run import evaluate
 from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
-from train import akd
-from train.config import parse_settings
+from train import akd, autoencoder, teacher
+from train.config import DataSettings, parse_settings
 from train.loop import explained
 
-TEACHER = "teacher"
-"""What the arm without distillation is called."""
 KINDS = ("long", "paired")
 METRICS = tuple(name for name in OFFLINE if name != "resources")
 """All arms have one architecture: none is faster, and the memory of this process is also that of training."""
+DATA_SETTINGS = {field.name for field in fields(DataSettings)}
+SETTINGS = {akd: akd.AKDSettings, teacher: teacher.TeacherSettings}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationSettings:
     """Attributes:
     akd: configuration of `train/akd.py` that all arms share.
-    teacher: pipeline folder that all arms start from, unless an arm names its own.
-    output: folder for arms, evaluations and report.
+    output: folder for teachers, arms, evaluations and report.
     steps: optimiser steps of every arm.
-    arms: settings of AKD by name of the arm; the others are compared with the first.
-    common: settings of AKD that all arms change.
-    only: names of arms (or "teacher") to work on now, with commas between them; None: all.
-    teacher_steps: denoising steps of the teacher; None: its own.
+    teachers: by name: a pipeline folder, or what is changed of `teacher` to train one here.
+    arms: settings of AKD by name of the arm; the others are compared with the first. `teacher` names the teacher that an
+        arm starts from; without it that is the first.
+    teacher: configuration of `train/teacher.py` that teachers which are trained here share.
+    autoencoder: configuration of `train/autoencoder.py` that makes what these start from.
+    common: settings that all arms and teachers change.
+    only: names of arms and teachers to work on now, with commas between them; None: all.
+    teacher_steps: denoising steps of teachers; None: their own.
     dataset, split: clips of people that none of the arms has seen.
     clips, repeats: people, and videos of each with other noise.
     seconds: length of the long rollouts.
-    face_every, films, interval: see `asymtalker.evaluation.settings`.
+    batch, face_every, films, interval: see `asymtalker.evaluation.settings`.
     """
 
     akd: str
-    teacher: str
     output: str
     steps: int
+    teachers: dict
     arms: dict
+    teacher: str | None = None
+    autoencoder: str | None = None
     common: dict | None = None
     only: str | None = None
     teacher_steps: int | None = None
@@ -62,6 +70,7 @@ class AblationSettings:
     clips: int = 8
     repeats: int = 3
     seconds: float = 600.0
+    batch: int = 8
     face_every: int = 10
     films: int = 3
     interval: float = 10.0
@@ -74,13 +83,19 @@ class Arm:
     Attributes:
         name: of its folders too.
         pipeline: folder of its checkpoint.
-        arguments, settings: of `train/akd.py`; None for the teacher, which is there already.
+        reference_mode: what it was trained with.
+        steps: denoising steps to evaluate it with; None: its own.
+        stage: `train.akd` or `train.teacher`; None for a checkpoint that is there already.
+        arguments, settings: of that stage.
     """
 
     name: str
     pipeline: Path
+    reference_mode: ReferenceMode = "temporal"
+    steps: int | None = None
+    stage: ModuleType | None = None
     arguments: list[str] | None = None
-    settings: akd.AKDSettings | None = None
+    settings: akd.AKDSettings | teacher.TeacherSettings | None = None
 
     def is_trained(self) -> bool:
         """Whether its checkpoint is there.
@@ -109,7 +124,7 @@ class Arm:
         """
         self._write(trained=False)
         torch.compiler.reset()  # it compiles one code so often, then no more: later arms would train more slowly
-        akd.main(self.arguments)
+        self.stage.main(self.arguments)
         step = json.loads((self._note.parent / "state" / "run.json").read_text())["step"]
         if step < self.settings.max_steps:
             raise SystemExit(f"{self.name} stopped at step {step}: the same command goes on from there.")
@@ -124,19 +139,23 @@ class Arm:
         self._note.write_text(json.dumps({"settings": _plain(self.settings), "trained": trained}))
 
 
-def _plain(settings: akd.AKDSettings) -> dict:
+def _plain(settings: akd.AKDSettings | teacher.TeacherSettings) -> dict:
     return json.loads(json.dumps(asdict(settings)))
 
 
 def plan(settings: AblationSettings) -> list[Arm]:
-    """All arms, and the teacher at the end; a setting that AKD does not have ends the program here.
+    """All arms, and the teachers at the end; a setting that a stage does not have ends the program here.
 
     Raises:
-        ValueError: a name cannot be that of a folder, or `only` names an arm that there is not.
+        ValueError: a name cannot be that of a folder or is there twice, or one is named that there is not.
     """
-    arms = [_arm(name, changes or {}, settings) for name, changes in settings.arms.items()]
-    arms.append(Arm(TEACHER, Path(settings.teacher)))
+    teachers = {name: _teacher(name, source, settings) for name, source in settings.teachers.items()}
+    arms = [_arm(name, dict(changes or {}), teachers, settings) for name, changes in settings.arms.items()]
+    arms += teachers.values()
     names, wanted = [arm.name for arm in arms], _wanted(settings)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is the name of an arm and of a teacher.")
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise ValueError(f"only names {', '.join(unknown)}, and the arms are {', '.join(names)}.")
@@ -147,16 +166,50 @@ def _wanted(settings: AblationSettings) -> list[str]:
     return [name.strip() for name in settings.only.split(",")] if settings.only else []
 
 
-def _arm(name: str, changes: dict, settings: AblationSettings) -> Arm:
-    if not re.fullmatch(r"[\w-]+", name) or name == TEACHER:
-        raise ValueError(f"{name!r} cannot be the name of an arm: take letters, digits and -, and not {TEACHER!r}.")
-    output = Path(settings.output) / "arms" / name
-    budget = {"teacher": settings.teacher, "output": str(output), "max_steps": settings.steps, "max_minutes": None}
-    pairs = budget | (settings.common or {}) | changes
-    arguments = ["--config", settings.akd]
-    for key, value in pairs.items():
-        arguments += ["--set", f"{key}={json.dumps(value)}"]  # JSON is YAML
-    return Arm(name, output / "pipeline", arguments, parse_settings(akd.AKDSettings, akd.__doc__, arguments))
+def _teacher(name: str, source: str | dict | None, settings: AblationSettings) -> Arm:
+    if isinstance(source, str):
+        return Arm(name, Path(source), steps=settings.teacher_steps)
+    if settings.teacher is None:
+        raise ValueError(f"{name} is to be trained here, and teacher, the configuration for it, is missing.")
+    start = {"init": str(_initial(settings))} if settings.autoencoder else {}
+    changes = start | (settings.common or {}) | (source or {})
+    return _trained(name, teacher, settings.teacher, changes, settings)
+
+
+def _arm(name: str, changes: dict, teachers: dict[str, Arm], settings: AblationSettings) -> Arm:
+    start = changes.pop("teacher", next(iter(teachers), None))
+    if start not in teachers:
+        raise ValueError(f"{name} starts from {start}, and the teachers are {', '.join(teachers) or 'none'}.")
+    budget = {"teacher": str(teachers[start].pipeline), "max_steps": settings.steps, "max_minutes": None}
+    return _trained(name, akd, settings.akd, budget | (settings.common or {}) | changes, settings)
+
+
+def _trained(name: str, stage: ModuleType, config: str, changes: dict, settings: AblationSettings) -> Arm:
+    """What a stage is to train with changes of its configuration."""
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"{name!r} cannot be the name of an arm: take letters, digits and -.")
+    output = Path(settings.output) / ("arms" if stage is akd else "teachers") / name
+    arguments = ["--config", config, *_overrides({"output": str(output)} | changes)]
+    own = parse_settings(SETTINGS[stage], stage.__doc__, arguments)
+    steps = None if stage is akd else settings.teacher_steps
+    return Arm(name, output / "pipeline", own.reference_mode, steps, stage, arguments, own)
+
+
+def _overrides(changes: dict) -> list[str]:
+    return [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]  # JSON is YAML
+
+
+def _initial(settings: AblationSettings) -> Path:
+    """The pipeline with fresh networks that teachers start from."""
+    return Path(settings.output) / "autoencoder"
+
+
+def make_initial(settings: AblationSettings) -> None:
+    """Makes what teachers start from, unless it is there."""
+    if settings.autoencoder and not (_initial(settings) / "model_index.json").is_file():
+        print("fitting the autoencoder")
+        data = {key: value for key, value in (settings.common or {}).items() if key in DATA_SETTINGS}
+        autoencoder.main(["--config", settings.autoencoder, *_overrides({"output": str(_initial(settings))} | data)])
 
 
 def evaluation(arm: Arm, kind: str, settings: AblationSettings) -> EvaluationSettings:
@@ -169,9 +222,10 @@ def evaluation(arm: Arm, kind: str, settings: AblationSettings) -> EvaluationSet
         clips=settings.clips,
         repeats=settings.repeats,
         seconds=settings.seconds if kind == "long" else None,
-        steps=settings.teacher_steps if arm.settings is None else None,
-        reference_mode=arm.settings.reference_mode if arm.settings else "temporal",
+        steps=arm.steps,
+        reference_mode=arm.reference_mode,
         face_every=settings.face_every,
+        batch=settings.batch,
         films=settings.films,
         interval=settings.interval,
     )
@@ -192,7 +246,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = parse_settings(AblationSettings, __doc__, argv)
     arms, wanted = explained(plan, settings), _wanted(settings)
     todo = [arm for arm in arms if not wanted or arm.name in wanted]
-    for arm in todo:
+    make_initial(settings)
+    for arm in reversed(todo):  # the teachers first
         if not explained(arm.is_trained):
             print(f"{arm.name}: training")
             arm.train()

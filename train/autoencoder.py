@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler, ModelMixin
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
@@ -44,6 +44,8 @@ class AutoencoderSettings(DataSettings):
     window_frames, continuity_frames: the window.
     shift: of the flow-matching schedule.
     width, heads, layers, ffn_dim, audio_tokens, audio_hidden_dim: of the transformer.
+    motion_prior: whether the transformer displaces the portrait; without, it paints every frame, as the published one.
+    speech_encoder: pipeline folder whose speech encoder is taken over; None: log-mel features.
     """
 
     output: str
@@ -61,6 +63,8 @@ class AutoencoderSettings(DataSettings):
     ffn_dim: int = 1024
     audio_tokens: int = 8
     audio_hidden_dim: int = 256
+    motion_prior: bool = True
+    speech_encoder: str | None = None
 
 
 @torch.no_grad()
@@ -156,7 +160,7 @@ def main(argv: list[str] | None = None) -> None:
     vae = AutoencoderPatchKLT(
         latent_channels=settings.latent_channels, scale_factor_spatial=settings.patch, scale_factor_temporal=4
     )
-    encoder = LogMelSpeechEncoder()
+    encoder = explained(_speech_encoder, settings.speech_encoder)
     span = speech_span(encoder, layout)
     batches = _batches(clips, layout, span, settings)
     fit(vae, (to_unit(batch["window"]) for batch in batches), settings.whitening, settings.motion_weight)
@@ -177,10 +181,11 @@ def main(argv: list[str] | None = None) -> None:
         ffn_dim=settings.ffn_dim,
         num_layers=settings.layers,
         sample_size=(settings.size // settings.patch,) * 2,
-        motion_prior=(layout.latent_frames, layout.continuity_latents),
+        motion_prior=(layout.latent_frames, layout.continuity_latents) if settings.motion_prior else None,
         spatial_ratio=settings.patch,
     )
-    fit_prior(transformer, vae, encoder, batches, layout)
+    if settings.motion_prior:
+        fit_prior(transformer, vae, encoder, batches, layout)
     pipeline = AsymTalkerPipeline(
         transformer=transformer,
         vae=vae,
@@ -192,6 +197,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     pipeline.save_pretrained(settings.output)
     logger.info("%.1f M parameters, saved to %s", transformer.num_parameters() / 1e6, settings.output)
+
+
+def _speech_encoder(source: str | None) -> ModelMixin:
+    if source is None:
+        return LogMelSpeechEncoder()
+    try:
+        return AsymTalkerPipeline.from_pretrained(source).speech_encoder
+    except (OSError, TypeError) as error:
+        raise ValueError(
+            f"speech_encoder: {source} is no checkpoint whose speech encoder could be taken: {error}"
+        ) from error
 
 
 def _batches(

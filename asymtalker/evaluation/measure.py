@@ -1,12 +1,11 @@
-"""Measures one clip: generates its video, and reads the same curves from it and from the real clip."""
+"""Measures clips: generates their videos, and reads the same curves from them and from the real clips."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,6 +93,9 @@ class Instruments:
             if settings.seconds is not None and metric in NEEDS_REAL:
                 unavailable[metric] = "long rollouts have no real clip to be compared with"
                 continue
+            if settings.in_step > 1 and metric == "resources":
+                unavailable[metric] = f"{settings.in_step} videos were made in step"
+                continue
             for need in NEEDS.get(metric, ()):
                 if need not in tools and need not in failed:
                     try:
@@ -113,63 +115,101 @@ class Instruments:
         self.stack.close()
 
 
-def measure_clip(
-    pipeline: AsymTalkerPipeline,
-    clip: EvaluationClip,
-    settings: EvaluationSettings,
-    instruments: Instruments,
-    long_speech: np.ndarray | None = None,
-    seed: int | None = None,
-    film: Path | None = None,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Generates a clip's video and measures it.
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A video that is to be made and measured.
+
+    Attributes:
+        clip: whose portrait is animated, and whose frames it is compared with.
+        speech: mono, 16 kHz, float32 (samples,): the clip's own, or that of a long rollout.
+        seed: of the noise.
+        film: an mp4 to write it to; None writes none.
+    """
+
+    clip: EvaluationClip
+    speech: np.ndarray
+    seed: int = 0
+    film: Path | None = None
+
+
+def measure_videos(
+    pipeline: AsymTalkerPipeline, videos: list[Video], settings: EvaluationSettings, instruments: Instruments
+) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Makes videos in step and measures them; long rollouts are measured as they are made and never held.
 
     Args:
-        long_speech: speaks instead of the clip's own sound; the video is then measured as it is made and never held.
-        seed: of the noise; None takes the settings'.
-        film: an mp4 to write the video to.
+        videos: several must have speech of one length.
 
     Returns:
-        a record of plain data, and arrays of features that are too large for it.
+        of each a record of plain data, and arrays of features that are too large for it.
     """
-    paired = long_speech is None
-    speech = clip.speech if paired else long_speech
-    seed = settings.seed if seed is None else seed
-    blocks = Watch(_generate(pipeline, clip, speech, settings, seed), pipeline.device, settings.interval)
-    generated = VideoMeasurement(clip.frames[0], settings, instruments, keep=paired, sparse=settings.sparse)
-    made, stills = [], {}
-    with closing(_filmed(blocks, speech, film)) as filmed:
-        for block in filmed:
-            stills |= _stills(block, generated.frames, settings.seconds)
-            generated.update(block)
-            if paired:
-                made.append(block)
-    real = None
-    if clip.is_real:
-        real = VideoMeasurement(clip.frames[0], settings, instruments, keep=True)
-        real.update(clip.frames)
-    record = {
-        "clip": clip.name,
-        "seed": seed,
+    blocks = Watch(_generate(pipeline, videos, settings), pipeline.device, settings.interval)
+    with ExitStack() as stack:
+        makings = [_Making(video, settings, instruments, len(videos) == 1, stack) for video in videos]
+        for block in blocks:
+            for making, frames in zip(makings, block, strict=True):
+                making.take(frames)
+    shared = {
         "metrics": list(instruments.metrics),
-        "frames": generated.frames,
-        "seconds": generated.frames / FPS,
-        "elapsed": blocks.elapsed,
+        "elapsed": blocks.elapsed / len(videos),
         "first_frame": blocks.first,
         "period": pipeline.layout.new_frames,
-        "generated": generated.compute() | _silence(speech, generated.frames),
-        "real": real and real.compute() | _silence(clip.speech, real.frames),
-        "portrait_landmarks": _plain(generated.portrait_points),
-        "stills": [] if paired else list(stills),
-        "pace": [] if paired else blocks.pace,
-        "memory": {} if paired else blocks.memory,
+        "pace": [] if settings.seconds is None else blocks.pace,
+        "memory": {} if settings.seconds is None else blocks.memory,
     }
-    features = generated.features("generated") | (real.features("real") if real else {})
-    if paired:
-        _compare(record, np.concatenate(made), clip, generated, real, instruments)
-    elif stills:
-        features["stills"] = np.stack(list(stills.values()))
-    return record, features
+    return [making.compute(shared) for making in makings]
+
+
+class _Making:
+    """One of the videos that are made in step: it is measured block by block, and filmed if it is to be.
+
+    Args:
+        alone: whether no other video is made in step with it.
+        stack: is closed when the videos are done.
+    """
+
+    def __init__(
+        self, video: Video, settings: EvaluationSettings, instruments: Instruments, alone: bool, stack: ExitStack
+    ) -> None:
+        self._video, self._settings, self._instruments = video, settings, instruments
+        self._paired = settings.seconds is None
+        reference = video.clip.frames[0]
+        self._measured = VideoMeasurement(reference, settings, instruments, self._paired, settings.sparse, alone)
+        self._film = _open_film(video.film, reference, stack)
+        self._made: list[np.ndarray] = []
+        self._stills: dict[int, np.ndarray] = {}
+
+    def take(self, block: np.ndarray) -> None:
+        """Adds the next frames, uint8 (F, H, W, 3)."""
+        if self._film is not None:
+            _write_film(self._film, block, self._video.speech, self._measured.frames)
+        self._stills |= _stills(block, self._measured.frames, self._settings.seconds)
+        self._measured.update(block)
+        if self._paired:
+            self._made.append(block)
+
+    def compute(self, shared: dict[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The video's record, with what all videos share, and its features."""
+        clip, generated, real = self._video.clip, self._measured, None
+        if clip.is_real:
+            real = VideoMeasurement(clip.frames[0], self._settings, self._instruments, keep=True)
+            real.update(clip.frames)
+        record = shared | {
+            "clip": clip.name,
+            "seed": self._video.seed,
+            "frames": generated.frames,
+            "seconds": generated.frames / FPS,
+            "generated": generated.compute() | _silence(self._video.speech, generated.frames),
+            "real": real and real.compute() | _silence(clip.speech, real.frames),
+            "portrait_landmarks": _plain(generated.portrait_points),
+            "stills": [] if self._paired else list(self._stills),
+        }
+        features = generated.features("generated") | (real.features("real") if real else {})
+        if self._paired:
+            _compare(record, np.concatenate(self._made), clip, generated, real, self._instruments)
+        elif self._stills:
+            features["stills"] = np.stack(list(self._stills.values()))
+        return record, features
 
 
 def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
@@ -179,27 +219,24 @@ def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
 
 def write_real_film(clip: EvaluationClip, path: Path) -> None:
     """Writes the real clip in the same crop and size, to be looked at beside the generated one."""
-    blocks = np.split(clip.frames, range(FILMED_BLOCK, len(clip.frames), FILMED_BLOCK))
-    for _ in _filmed(blocks, clip.speech, path, generated=False):
-        pass
+    with ExitStack() as stack:
+        film = _open_film(path, clip.frames[0], stack, generated=False)
+        for start in range(0, len(clip.frames), FILMED_BLOCK):
+            _write_film(film, clip.frames[start : start + FILMED_BLOCK], clip.speech, start)
 
 
-def _filmed(
-    blocks: Iterable[np.ndarray], speech: np.ndarray, path: Path | None, generated: bool = True
-) -> Iterator[np.ndarray]:
-    """The blocks, each written to an mp4 on its way, with the speech; None writes none."""
+def _open_film(path: Path | None, frame: np.ndarray, stack: ExitStack, generated: bool = True) -> VideoWriter | None:
+    """An mp4 for frames such as this one, closed with the stack; None for no path."""
     if path is None:
-        yield from blocks
-        return
-    blocks, frames = iter(blocks), 0
-    first = next(blocks)
-    height, width = first.shape[1:3]
-    with VideoWriter(path, (width, height), FPS, SAMPLING_RATE, label=generated, generated=generated) as writer:
-        for block in chain([first], blocks):
-            writer.write(block)
-            writer.write_speech(speech[frames * SAMPLES_PER_FRAME : (frames + len(block)) * SAMPLES_PER_FRAME])
-            frames += len(block)
-            yield block
+        return None
+    size = frame.shape[1], frame.shape[0]
+    return stack.enter_context(VideoWriter(path, size, FPS, SAMPLING_RATE, label=generated, generated=generated))
+
+
+def _write_film(film: VideoWriter, block: np.ndarray, speech: np.ndarray, start: int) -> None:
+    """Adds a block that starts at frame `start`, and its part of the speech."""
+    film.write(block)
+    film.write_speech(speech[start * SAMPLES_PER_FRAME : (start + len(block)) * SAMPLES_PER_FRAME])
 
 
 def _stills(block: np.ndarray, start: int, length: float | None) -> dict[int, np.ndarray]:
@@ -209,15 +246,13 @@ def _stills(block: np.ndarray, start: int, length: float | None) -> dict[int, np
     return {seconds: block[frame].copy() for seconds, frame in frames.items() if 0 <= frame < len(block)}
 
 
-def _generate(
-    pipeline: AsymTalkerPipeline, clip: EvaluationClip, speech: np.ndarray, settings: EvaluationSettings, seed: int
-) -> Iterator[np.ndarray]:
+def _generate(pipeline: AsymTalkerPipeline, videos: list[Video], settings: EvaluationSettings) -> Iterator[np.ndarray]:
     return pipeline.stream(
-        clip.portrait,
-        speech,
+        [video.clip.portrait for video in videos],
+        np.stack([video.speech for video in videos]),
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance_scale,
-        generator=torch.Generator().manual_seed(seed),
+        generator=[torch.Generator().manual_seed(video.seed) for video in videos],
         reference_mode=settings.reference_mode,
     )
 
@@ -229,6 +264,7 @@ class VideoMeasurement:
         reference: the portrait as the video shows it, uint8 (H, W, 3).
         keep: keep all landmarks, for comparison with another video.
         sparse: look for the face in one second of `settings.face_every` only.
+        alone: no other video is read in between; otherwise the face is found anew in every block.
     """
 
     def __init__(
@@ -238,8 +274,9 @@ class VideoMeasurement:
         instruments: Instruments,
         keep: bool,
         sparse: bool = False,
+        alone: bool = True,
     ) -> None:
-        self._instruments, self._keep = instruments, keep
+        self._instruments, self._keep, self._alone = instruments, keep, alone
         self._face_every = settings.face_every if sparse else 1
         self._mesh = instruments.tools.get("mesh")
         self._arcface = instruments.tools.get("arcface") if "csim" in instruments.metrics else None
@@ -281,6 +318,8 @@ class VideoMeasurement:
         looked_at = [self._looks_at(self.frames + offset) for offset in range(len(frames))]
         points = np.full((len(frames), POINTS, 3), np.nan, np.float32)
         if any(looked_at):
+            if not self._alone:
+                self._mesh.reset()
             points[looked_at] = self._mesh.landmarks(frames[looked_at])
         self._curves["lip_opening"].append(lip_opening(points))
         self._curves["eye_opening"].append(eye_opening(points))

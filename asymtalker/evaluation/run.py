@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.evaluation.clips import Clips, open_clips
-from asymtalker.evaluation.measure import Instruments, measure_clip, write_real_film
+from asymtalker.evaluation.measure import Instruments, Video, measure_videos, write_real_film
 from asymtalker.evaluation.report import write_report
 from asymtalker.evaluation.settings import EvaluationSettings
 from asymtalker.evaluation.summary import summarize
@@ -92,7 +92,6 @@ def _measure_all(
     own = _tasks(clips, settings)[state.process_index :: state.num_processes]
     todo = [task for task in own if not _is_measured(output, task, instruments)]
     bar = tqdm(
-        todo,
         desc="evaluate",
         unit="video",
         total=len(own),
@@ -100,27 +99,61 @@ def _measure_all(
         dynamic_ncols=True,
         disable=not state.is_local_main_process,
     )
-    for task in bar:
-        target = output / "clips" / f"{task.name}.json"
+    for start in range(0, len(todo), settings.in_step):
+        group = todo[start : start + settings.in_step]
+        _measure_group(pipeline, clips, settings, instruments, output, group)
+        bar.update(len(group))
+    bar.close()
+    return len(todo)
+
+
+def _measure_group(
+    pipeline: AsymTalkerPipeline,
+    clips: Clips,
+    settings: EvaluationSettings,
+    instruments: Instruments,
+    output: Path,
+    group: list[_Task],
+) -> None:
+    """Makes videos in step, measures them and writes their records; a clip that cannot be used leaves a record why."""
+    videos = {}
+    for task in group:
         try:
-            clip = clips.clip(task.number)
-            long = None if settings.seconds is None else clips.long_speech(task.number, settings.seconds)
-            film = _film(output, task.name) if task.film else None
-            record, features = measure_clip(pipeline, clip, settings, instruments, long, task.seed, film)
-            if task.film and long is None:
-                write_real_film(clip, _film(output, task.name, real=True))
-        except ConnectionError:
-            raise  # the face mesh's process has ended, which is not this clip's fault
+            videos[task] = _open_video(task, clips, settings, output)
         except (ValueError, OSError) as error:
-            logger.warning("left out %s: %s", task.name, error)
-            _write_json(target, {"name": task.name, "error": " ".join(str(error).split())})
-            continue
+            _leave_out(task, error, output)
+    try:
+        found = measure_videos(pipeline, list(videos.values()), settings, instruments) if videos else []
+    except ConnectionError:
+        raise  # the face mesh's process has ended, which is not these clips' fault
+    except (ValueError, OSError) as error:
+        for task in videos:
+            _leave_out(task, error, output)
+        return
+    for (task, video), (record, features) in zip(videos.items(), found, strict=True):
+        if task.film and settings.seconds is None:
+            write_real_film(video.clip, _film(output, task.name, real=True))
+        target = _record_path(task, output)
         if features:
             np.savez(target.with_suffix(".npz"), **features)
-        Image.fromarray(clip.frames[0]).save(target.with_suffix(".png"))
+        Image.fromarray(video.clip.frames[0]).save(target.with_suffix(".png"))
         # last: it says that the video is done
         _write_json(target, record | {"name": task.name, "person": clips.people[task.number]})
-    return len(todo)
+
+
+def _open_video(task: _Task, clips: Clips, settings: EvaluationSettings, output: Path) -> Video:
+    clip = clips.clip(task.number)
+    speech = clip.speech if settings.seconds is None else clips.long_speech(task.number, settings.seconds)
+    return Video(clip, speech, task.seed, _film(output, task.name) if task.film else None)
+
+
+def _leave_out(task: _Task, error: Exception, output: Path) -> None:
+    logger.warning("left out %s: %s", task.name, error)
+    _write_json(_record_path(task, output), {"name": task.name, "error": " ".join(str(error).split())})
+
+
+def _record_path(task: _Task, output: Path) -> Path:
+    return output / "clips" / f"{task.name}.json"
 
 
 def _tasks(clips: Clips, settings: EvaluationSettings) -> list[_Task]:
@@ -151,7 +184,7 @@ def _films(output: Path, clips: Clips, tasks: list[_Task]) -> dict[str, dict[str
 
 def _is_measured(output: Path, task: _Task, instruments: Instruments) -> bool:
     """Whether a video's record holds all that can be measured here; one that failed is tried again."""
-    path = output / "clips" / f"{task.name}.json"
+    path = _record_path(task, output)
     if not path.is_file() or (task.film and not _film(output, task.name).is_file()):
         return False
     record = json.loads(path.read_text())
@@ -184,8 +217,8 @@ def _stills(records: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
 def _claim(output: Path, settings: EvaluationSettings, pipeline: AsymTalkerPipeline) -> None:
     """Notes whose records these are; raises ValueError if they are another evaluation's."""
     (output / "clips").mkdir(parents=True, exist_ok=True)
-    # metrics and the number of clips, videos and films may grow from one run to the next
-    mine = asdict(replace(settings, metrics=("offline",), clips=None, repeats=1, films=0, description=""))
+    # metrics and the number of clips, videos and films may grow from one run to the next, in any batch
+    mine = asdict(replace(settings, metrics=("offline",), clips=None, repeats=1, batch=1, films=0, description=""))
     mine["weights"] = _fingerprint(Path(pipeline.name_or_path))
     mine = json.loads(json.dumps(mine))
     path = output / "settings.json"

@@ -41,6 +41,7 @@ class EvaluationSettings:
         repeats: videos of every clip, with the seeds from `seed` on; intervals are over clips all the same.
         face_every: of long rollouts, look for the face in one second of so many; more than 1 saves time, and leaves
             out what needs every frame (silence, blinks, head).
+        batch: of long rollouts, so many are made in step, which is faster; it leaves out what each takes (resources).
         films: of how many clips the first video is kept as a file, for the report page.
         interval: seconds over which drift is averaged.
         description: what the protocol stands for; it is printed above the table.
@@ -65,6 +66,7 @@ class EvaluationSettings:
     seed: int = 0
     repeats: int = 1
     face_every: int = 1
+    batch: int = 1
     films: int = 0
     interval: float = 10.0
     description: str = ""
@@ -74,7 +76,7 @@ class EvaluationSettings:
         if unknown or not self.metrics:
             allowed = ", ".join((*GROUPS, *METRICS))
             raise ValueError(f"metrics must be some of {allowed}, not {', '.join(unknown) or 'none'}.")
-        for name, least in (("clips", 1), ("repeats", 1), ("face_every", 1), ("films", 0)):
+        for name, least in (("clips", 1), ("repeats", 1), ("face_every", 1), ("batch", 1), ("films", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}.")
@@ -94,6 +96,11 @@ class EvaluationSettings:
     def sparse(self) -> bool:
         """Whether faces are looked for in some seconds only."""
         return self.seconds is not None and self.face_every > 1
+
+    @property
+    def in_step(self) -> int:
+        """How many videos are made in step: those of clips have lengths of their own."""
+        return 1 if self.seconds is None else self.batch
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class Watch:
     Time is that of making the blocks alone, memory also that of their user, who must not hold them.
 
     Args:
-        blocks: uint8 (F, H, W, 3) each.
+        blocks: uint8 (..., F, H, W, 3) each.
         device: whose memory counts.
         interval: seconds over which the speed is averaged.
 
@@ -40,7 +40,7 @@ class Watch:
     def __iter__(self) -> Iterator[np.ndarray]:
         forget_peak_memory(self._device)
         while (block := self._next()) is not None:
-            self._frames += len(block)
+            self._frames += block.shape[-4]
             yield block
             for mark in MEMORY_MARKS:  # once the user has done with the block
                 if mark not in self.memory and self._frames >= mark * FPS:
@@ -54,7 +54,7 @@ class Watch:
         self.first = self.first or taken
         if block is not None:
             seconds, frames = self._taken.get(self._frames // self._interval_frames, (0.0, 0))
-            self._taken[self._frames // self._interval_frames] = seconds + taken, frames + len(block)
+            self._taken[self._frames // self._interval_frames] = seconds + taken, frames + block.shape[-4]
         return block
 
     @property

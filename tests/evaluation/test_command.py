@@ -27,6 +27,14 @@ def results(tmp_path):
     return json.loads((tmp_path / "out" / "results.json").read_text())
 
 
+def note_measured(monkeypatch, note):
+    real = measure.measure_videos
+    monkeypatch.setattr(
+        "asymtalker.evaluation.run.measure_videos",
+        lambda pipeline, videos, *more: [note(video) for video in videos] and real(pipeline, videos, *more),
+    )
+
+
 def rows(tmp_path):
     return {row["label"]: row for row in results(tmp_path)["rows"]}
 
@@ -57,8 +65,7 @@ def test_it_goes_on_where_it_was_stopped(command, tmp_path, monkeypatch):
     assert main(wanted) == 0
     first = results(tmp_path)
     measured = []
-    real = measure.measure_clip
-    monkeypatch.setattr("asymtalker.evaluation.run.measure_clip", lambda *a: measured.append(a[1].name) or real(*a))
+    note_measured(monkeypatch, lambda video: measured.append(video.clip.name))
     assert main(wanted) == 0
     assert measured == []
     assert results(tmp_path)["rows"] == first["rows"]
@@ -111,12 +118,25 @@ def test_long_rollouts_say_whether_they_stay_as_they_are(command, clips, tmp_pat
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+def test_long_rollouts_made_in_step_are_those_of_each_alone(command, clips, tmp_path):
+    wanted = [*command, "--seconds", "3", "--clips", "2", "--repeats", "2", "--films", "1"]
+    assert main([*wanted, "--metrics", "drift", "identity", "resources"]) == 0
+    alone, found = rows(tmp_path), results(tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    assert main([*wanted, "--metrics", "drift", "identity", "resources", "--batch", "3"]) == 0
+    together = rows(tmp_path)
+    for label in ("colour: distance to the portrait", "frame difference", "identity: distance to the portrait"):
+        assert together[label]["generated"]["by_clip"] == pytest.approx(alone[label]["generated"]["by_clip"], rel=1e-2)
+    assert together["resources"]["note"] == "3 videos were made in step"
+    assert results(tmp_path)["videos"] == found["videos"] == 4
+    assert probe_video(tmp_path / "out" / results(tmp_path)["films"]["a-0"]["generated"]).frames == 75
+
+
 def test_more_seeds_and_films_are_added_to_what_there_is(command, tmp_path, monkeypatch):
     wanted = [*command, "--metrics", "seams", "--clips", "1"]
     assert main(wanted) == 0
     measured = []
-    real = measure.measure_clip
-    monkeypatch.setattr("asymtalker.evaluation.run.measure_clip", lambda *a: measured.append(a[5]) or real(*a))
+    note_measured(monkeypatch, lambda video: measured.append(video.seed))
     assert main([*wanted, "--repeats", "3"]) == 0
     assert measured == [1, 2]
     assert main([*wanted, "--repeats", "3", "--films", "1"]) == 0
@@ -172,6 +192,7 @@ def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
         (["--clips", "0"], "clips must be"),
         (["--steps", "0"], "steps must be"),
         (["--repeats", "0"], "repeats must be"),
+        (["--batch", "0"], "batch must be"),
         (["--films", "-1"], "films must be"),
         (["--seconds", "0"], "seconds must be"),
         (["--guidance-scale", "-1"], "guidance_scale must be"),

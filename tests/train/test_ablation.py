@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
-from tests.train.tiny_stage import DATA, ROOT, TRAINING
+from tests.train.tiny_stage import DATA, NETWORK, ROOT, TRAINING
 from train import ablation, akd
 from train.config import parse_settings
 
@@ -19,8 +19,14 @@ def arguments(data, initial, tmp_path, monkeypatch):
     monkeypatch.setenv(PYTHON_VARIABLE, "/nowhere/python")
     config = ROOT / "train/configs/tiny"
     common = DATA | TRAINING | {name: str(value) for name, value in data.items()} | {"compile": False}
-    settings = {"akd": str(config / "akd.yaml"), "teacher": str(initial), "output": str(tmp_path / "ablation")}
-    settings |= {"steps": 2, "arms": ARMS, "common": common | {"sample_steps": 0}, "dataset": str(data["dataset"])}
+    settings = {"akd": str(config / "akd.yaml"), "output": str(tmp_path / "ablation"), "batch": 3}
+    settings |= {
+        "teachers": {"teacher": str(initial)},
+        "steps": 2,
+        "arms": ARMS,
+        "common": common | {"sample_steps": 0},
+        "dataset": str(data["dataset"]),
+    }
     settings |= {
         "split": "train",
         "clips": 2,
@@ -62,6 +68,39 @@ def test_arms_are_trained_rolled_out_and_compared_once(arguments, tmp_path, monk
     assert [path.stat().st_mtime_ns for path in records] == times
 
 
+def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
+    """From nothing: an autoencoder without a motion prior, two teachers, and an arm of the second."""
+    config, begun = ROOT / "train/configs", []
+    for name, stage in (("autoencoder", ablation.autoencoder), ("teacher", ablation.teacher), ("akd", akd)):
+        monkeypatch.setattr(stage, "main", lambda argv, n=name, real=stage.main: begun.append(n) or real(argv))
+    network = tmp_path / "autoencoder.yaml"
+    network.write_text(
+        json.dumps(
+            NETWORK | {key: str(value) for key, value in data.items()} | DATA | {"output": "", "motion_prior": False}
+        )
+    )
+    changes = {
+        "autoencoder": str(network),
+        "teacher": str(config / "tiny/teacher.yaml"),
+        "teachers": {"teacher": {"max_steps": 1}, "static-teacher": {"max_steps": 1, "reference_mode": "static"}},
+        "arms": {"static": {"teacher": "static-teacher", "reference_mode": "static"}},
+        "films": 0,
+        "repeats": 1,
+    }
+    overrides = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    ablation.main([*arguments, *overrides])
+    assert begun == ["autoencoder", "teacher", "teacher", "akd"]
+    folder = tmp_path / "ablation"
+    used = json.loads((folder / "arms" / "static" / "arm.json").read_text())["settings"]
+    assert used["teacher"] == str(folder / "teachers" / "static-teacher" / "pipeline")
+    found = json.loads((folder / "evaluations" / "static-teacher" / "paired" / "results.json").read_text())
+    assert found["settings"]["reference_mode"] == "static"
+    assert "| measure | static | teacher | static-teacher |" in (folder / "report" / "results.md").read_text()
+    begun.clear()
+    ablation.main([*arguments, *overrides])
+    assert not begun
+
+
 def test_an_arm_goes_on_where_it_was_told_to_end(arguments, tmp_path, monkeypatch):
     """As after a signal: AKD returns before its steps are done."""
     arms = ablation.plan(parse_settings(ablation.AblationSettings, "", arguments))
@@ -82,6 +121,9 @@ def test_an_arm_goes_on_where_it_was_told_to_end(arguments, tmp_path, monkeypatc
     [
         ("only=nobody", "only names nobody, and the arms are AKD, static, teacher"),
         ("arms={a/b: {}}", "'a/b' cannot be the name of an arm"),
+        ("arms={teacher: {}}", "teacher is the name of an arm and of a teacher"),
+        ("arms={AKD: {teacher: nobody}}", "AKD starts from nobody, and the teachers are teacher"),
+        ("teachers={teacher: {max_steps: 1}}", "teacher, the configuration for it, is missing"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_training(arguments, override, message):
