@@ -26,7 +26,7 @@ from asymtalker.evaluation.run import evaluate
 from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
 from train import akd, autoencoder, teacher
 from train.config import DataSettings, parse_settings
-from train.loop import explained
+from train.loop import explained, keep_freed_memory
 
 KINDS = ("long", "paired")
 METRICS = tuple(name for name in OFFLINE if name != "resources")
@@ -42,8 +42,8 @@ class AblationSettings:
     output: folder for teachers, arms, evaluations and report.
     steps: optimiser steps of every arm.
     teachers: by name: a pipeline folder, or what is changed of `teacher` to train one here.
-    arms: settings of AKD by name of the arm; the others are compared with the first. `teacher` names the teacher that an
-        arm starts from; without it that is the first.
+    arms: settings of AKD by name of the arm; the others are compared with the first. Its `teacher` is the name of the
+        one it starts from; without it that is the first.
     teacher: configuration of `train/teacher.py` that teachers which are trained here share.
     autoencoder: configuration of `train/autoencoder.py` that makes what these start from.
     common: settings that all arms and teachers change.
@@ -243,6 +243,7 @@ def _folder(arm: Arm, kind: str, settings: AblationSettings) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
+    keep_freed_memory()
     settings = parse_settings(AblationSettings, __doc__, argv)
     arms, wanted = explained(plan, settings), _wanted(settings)
     todo = [arm for arm in arms if not wanted or arm.name in wanted]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asymtalker.evaluation.page import write_page
-from asymtalker.evaluation.plots import STILLS
+from asymtalker.evaluation.plots import STILLS, draw_stills, plot_together, read_stills
 from asymtalker.evaluation.tables import (
     Results,
     by_label,
@@ -28,7 +28,7 @@ MEDIA = "films"
 def compare_evaluations(
     evaluations: Sequence[tuple[str | None, Path]], output: str | Path, heading: str = "Evaluations"
 ) -> Path:
-    """Writes `results.md` and `report.html` of finished evaluations; those of the same clips share a section.
+    """Writes `results.md`, plots and `report.html` of finished evaluations; those of the same clips share a section.
 
     The first of a section is what the others are compared with, clip by clip. Films are copied, so that the folder can
     be moved as a whole.
@@ -46,16 +46,23 @@ def compare_evaluations(
     """
     output = Path(output)
     groups: dict[str, dict[str, Results]] = {}
+    folders: dict[tuple[str, str], Path] = {}
     for name, folder in evaluations:
         results = _read(Path(folder))
         name = name or checkpoint_title(results["run"]["checkpoint"])
-        group = groups.setdefault(kind_title(results), {})
+        title = kind_title(results)
+        group = groups.setdefault(title, {})
         if name in group:
             raise ValueError(f"Two evaluations are called {name!r}: name them apart, as in {name}-2={folder}.")
         if group:  # the same real clips: once is enough
             results["films"] = {clip: {"generated": film["generated"]} for clip, film in results["films"].items()}
+        folders[title, name] = Path(folder)
         group[name] = _with_copies(results, Path(folder), output, f"{len(groups)}-{len(group)}")
-    (output / TABLE).write_text(_markdown(groups, heading))
+    plots = {
+        title: _draw(group, {name: folders[title, name] for name in group}, output, number)
+        for number, (title, group) in enumerate(groups.items(), start=1)
+    }
+    (output / TABLE).write_text(_markdown(groups, plots, heading))
     return write_page(groups, output, heading)
 
 
@@ -85,10 +92,28 @@ def _with_copies(results: Results, folder: Path, output: Path, prefix: str) -> R
     return results | {"films": films, "plots": pictures}
 
 
-def _markdown(groups: dict[str, dict[str, Results]], heading: str) -> str:
+def _draw(group: dict[str, Results], folders: dict[str, Path], output: Path, number: int) -> list[str]:
+    """Draws what the evaluations of a section have in common; returns the names of the pictures."""
+    pictures = []
+    if plot_together(group, output / (curves := f"curves-{number}.png")):
+        pictures.append(curves)
+    clips = list(dict.fromkeys(clip for results in group.values() for clip in results["films"]))
+    rows = {
+        f"{name}, {clip}" if len(clips) > 1 else name: read_stills(folder, clip)
+        for clip in clips
+        for name, folder in folders.items()
+    }
+    if rows := {name: row for name, row in rows.items() if row}:
+        draw_stills(rows).save(output / (frames := f"frames-{number}.png"))
+        pictures.append(frames)
+    return pictures
+
+
+def _markdown(groups: dict[str, dict[str, Results]], plots: dict[str, list[str]], heading: str) -> str:
     lines = [f"# {heading}", ""]
     for title, group in groups.items():
         lines += [f"## {title}", "", *_table(group), ""]
+        lines += [f"![{title}]({picture})\n" for picture in plots[title]]
         lines += [f"- {name}: {describe(results)}" for name, results in group.items()]
         lines.append("")
     return "\n".join(lines)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from asymtalker.metrics import bootstrap_mean
 
 STILLS = "stills.png"
 CURVES = {
@@ -20,11 +23,23 @@ LETTERS = 14
 """Height of the words in the picture, in pixels."""
 
 
+def read_stills(folder: Path, clip: str) -> dict[str, np.ndarray]:
+    """The portrait and the frames that an evaluation kept of a clip's first video, uint8 (H, W, 3), by what they are;
+    empty where there are none."""
+    path = folder / "clips" / f"{clip}.json"
+    marks = json.loads(path.read_text()).get("stills") if path.is_file() else None
+    if not marks:
+        return {}
+    frames = np.load(path.with_suffix(".npz"))["stills"]
+    portrait = np.asarray(Image.open(path.with_suffix(".png")))
+    return {"portrait": portrait} | {f"{mark} s": frame for mark, frame in zip(marks, frames, strict=True)}
+
+
 def draw_stills(stills: dict[str, dict[str, np.ndarray]]) -> Image.Image:
-    """A picture with a row a clip and a column a second; a video that is too short leaves places empty.
+    """A picture with a row a video and a column a second; a video that is too short leaves places empty.
 
     Args:
-        stills: frames uint8 (H, W, 3) by what they are called, by clip.
+        stills: frames uint8 (H, W, 3) by what they are called, by video.
     """
     columns = list(dict.fromkeys(name for row in stills.values() for name in row))
     height, width = next(iter(next(iter(stills.values())).values())).shape[:2]
@@ -39,6 +54,55 @@ def draw_stills(stills: dict[str, dict[str, np.ndarray]]) -> Image.Image:
         for name, frame in row.items():
             picture.paste(Image.fromarray(frame), (left + width * columns.index(name), 2 * LETTERS + height * y))
     return picture
+
+
+def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
+    """Draws curves against time of evaluations of the same clips, with 95 % bootstrap intervals over clips.
+
+    Args:
+        group: results by what the evaluations are called.
+
+    Returns:
+        whether there is a picture: not without matplotlib, nor of clips that are over within one interval.
+    """
+    drawn = {name: _mean_curves(results) for name, results in group.items()}
+    if max(len(curve) for curves in drawn.values() for curve in curves.values()) < 2:
+        return False
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    interval = next(iter(group.values()))["curves"]["interval"]
+    shown = [name for name in CURVES if any(name in curves for curves in drawn.values())]
+    figure = Figure(figsize=(3.6 * len(shown), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axis, name in zip(axes, shown, strict=True):
+        for index, (label, curves) in enumerate(drawn.items()):
+            curve = np.array(curves.get(name, np.empty((0, 3))))
+            seconds = interval * (np.arange(len(curve)) + 0.5)
+            axis.plot(seconds, curve[:, 0], color=f"C{index}", label=label)
+            axis.fill_between(seconds, curve[:, 1], curve[:, 2], color=f"C{index}", alpha=0.2, linewidth=0)
+        axis.set(title=CURVES[name], xlabel="seconds")
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(group))
+    figure.savefig(path, dpi=120)
+    return True
+
+
+def _mean_curves(results: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
+    """Mean over clips, and its interval, by interval of time, of each curve; a last interval that lasts less than half
+    as long as the others is left out."""
+    videos, found = list(results["curves"]["drift"]["generated"].values()), {}
+    whole = max(1, round(min(video["seconds"] for video in videos) / results["curves"]["interval"]))
+    for name in CURVES:
+        by_clip: dict[str, list[list[float]]] = {}
+        for video in (video for video in videos if len(video.get(name, ())) >= whole):
+            by_clip.setdefault(video["clip"], []).append(video[name][:whole])
+        if by_clip:
+            means = np.array([np.mean(curves, axis=0) for curves in by_clip.values()])  # clips intervals
+            estimates = [bootstrap_mean(column) for column in means.T]
+            found[name] = [(estimate.mean, estimate.low, estimate.high) for estimate in estimates]
+    return found
 
 
 def plot(results: dict[str, Any], output: Path) -> list[str]:

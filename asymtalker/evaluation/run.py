@@ -21,6 +21,7 @@ from tqdm import tqdm
 from asymtalker import AsymTalkerPipeline
 from asymtalker.evaluation.clips import Clips, open_clips
 from asymtalker.evaluation.measure import Instruments, Video, measure_videos, write_real_film
+from asymtalker.evaluation.plots import read_stills
 from asymtalker.evaluation.report import write_report
 from asymtalker.evaluation.settings import EvaluationSettings
 from asymtalker.evaluation.summary import summarize
@@ -76,7 +77,8 @@ def evaluate(settings: EvaluationSettings, output: str | Path) -> dict[str, Any]
     results = summarize(records, settings, instruments.unavailable)
     results["films"] = _films(output, clips, tasks)
     results["run"] = _describe(pipeline, settings, state.num_processes, measured / minutes if measured else None)
-    write_report(results, output, _stills(records))
+    stills = {name: read_stills(output, name) for name in clips.names}
+    write_report(results, output, {name: row for name, row in stills.items() if row})
     return results
 
 
@@ -201,17 +203,6 @@ def _read_records(folder: Path, tasks: list[_Task]) -> list[dict[str, Any]]:
                 record["features"] = dict(np.load(folder / f"{name}.npz"))
         records.append(record)
     return records
-
-
-def _stills(records: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-    """Of long rollouts: the portrait and the frames kept of each clip's first video, uint8 (H, W, 3), by what they
-    are."""
-    rows: dict[str, dict[str, np.ndarray]] = {}
-    for record in (record for record in records if record.get("stills")):
-        marks = [f"{seconds} s" for seconds in record["stills"]]
-        frames = dict(zip(marks, record["features"]["stills"], strict=True))
-        rows.setdefault(record["clip"], {"portrait": record["portrait"], **frames})
-    return rows
 
 
 def _claim(output: Path, settings: EvaluationSettings, pipeline: AsymTalkerPipeline) -> None:

@@ -6,9 +6,11 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from asymtalker.__main__ import main
+from asymtalker.evaluation.plots import _mean_curves
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
 from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.conftest import wait_until
@@ -56,6 +58,26 @@ def test_evaluations_of_the_same_clips_share_a_table(report):
     assert "## Long rollouts of 6 s, " in table and "2 clips, 4 videos" in table
     seams = next(line for line in table.splitlines() if line.startswith("| seam ratio"))
     assert "Δ " in seams and seams.endswith("| ≤ 1.15 |")
+
+
+def test_curves_of_long_rollouts_are_drawn_together(report):
+    pytest.importorskip("matplotlib")
+    assert "](curves-2.png)" in (report / "results.md").read_text()
+    assert "](frames-2.png)" in (report / "results.md").read_text() and not (report / "frames-1.png").exists()
+    frames = Image.open(report / "frames-2.png")
+    assert 2 * 64 < frames.height < 3 * 64 < frames.width  # one film by two checkpoints; portrait, 5 s, 6 s
+    assert not (report / "curves-1.png").exists()  # clips of two seconds are one interval
+    width, height = Image.open(report / "curves-2.png").size
+    assert width > 2 * height
+
+
+def test_curves_are_means_over_clips_of_means_over_videos():
+    videos = {"a": ("a", [1, 2, 9]), "a~1": ("a", [3, 2, 9]), "b": ("b", [4, 6, 9])}
+    drift = {name: {"clip": clip, "seconds": 2.2, "identity": curve} for name, (clip, curve) in videos.items()}
+    curves = _mean_curves({"curves": {"interval": 1, "drift": {"generated": drift}}})
+    assert list(curves) == ["identity"] and len(curves["identity"]) == 2  # the third interval is mostly missing
+    for (mean, low, high), (first, second) in zip(curves["identity"], ((2, 4), (2, 6)), strict=True):
+        assert mean == (first + second) / 2 and first <= low <= mean <= high <= second
 
 
 def test_the_folder_can_be_moved_as_a_whole(report, tmp_path):

@@ -86,6 +86,8 @@ def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
         "arms": {"static": {"teacher": "static-teacher", "reference_mode": "static"}},
         "films": 0,
         "repeats": 1,
+        "clips": 1,
+        "seconds": 1,
     }
     overrides = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
     ablation.main([*arguments, *overrides])
