@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, ModelMixin
+from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
@@ -27,7 +27,7 @@ from train.clips import Clip, few_clips
 from train.config import DataSettings, parse_settings, start_logging
 from train.data import WindowDataset, WindowLaw, to_unit, window_displacement
 from train.gestures import fit_gestures
-from train.loop import explained
+from train.loop import explained, open_pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class AutoencoderSettings(DataSettings):
     shift: of the flow-matching schedule.
     width, heads, layers, ffn_dim, audio_tokens, audio_hidden_dim: of the transformer.
     motion_prior: whether the transformer displaces the portrait; without, it paints every frame, as the published one.
-    speech_encoder: pipeline folder whose speech encoder is taken over; None: log-mel features.
+    speech_encoder: checkpoint whose speech encoder is taken over; None: log-mel features.
     """
 
     output: str
@@ -160,7 +160,8 @@ def main(argv: list[str] | None = None) -> None:
     vae = AutoencoderPatchKLT(
         latent_channels=settings.latent_channels, scale_factor_spatial=settings.patch, scale_factor_temporal=4
     )
-    encoder = explained(_speech_encoder, settings.speech_encoder)
+    source = settings.speech_encoder
+    encoder = LogMelSpeechEncoder() if source is None else open_pipeline(source).speech_encoder
     span = speech_span(encoder, layout)
     batches = _batches(clips, layout, span, settings)
     fit(vae, (to_unit(batch["window"]) for batch in batches), settings.whitening, settings.motion_weight)
@@ -197,17 +198,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     pipeline.save_pretrained(settings.output)
     logger.info("%.1f M parameters, saved to %s", transformer.num_parameters() / 1e6, settings.output)
-
-
-def _speech_encoder(source: str | None) -> ModelMixin:
-    if source is None:
-        return LogMelSpeechEncoder()
-    try:
-        return AsymTalkerPipeline.from_pretrained(source).speech_encoder
-    except (OSError, TypeError) as error:
-        raise ValueError(
-            f"speech_encoder: {source} is no checkpoint whose speech encoder could be taken: {error}"
-        ) from error
 
 
 def _batches(

@@ -292,8 +292,8 @@ def start(settings: RunSettings, seed: int) -> Accelerator:
     return accelerator
 
 
-def open_pipeline(source: str, size: int) -> AsymTalkerPipeline:
-    """Loads the pipeline that a stage starts from, a folder or a Hub id, for frames of so many pixels a side.
+def open_pipeline(source: str, size: int | None = None) -> AsymTalkerPipeline:
+    """Loads the pipeline that a stage starts from, a folder or a Hub id, for frames of so many pixels a side, or any.
 
     Raises:
         SystemExit: there is none, or it is of another architecture or frame size; says what to do.
@@ -305,7 +305,7 @@ def open_pipeline(source: str, size: int) -> AsymTalkerPipeline:
             f"{source} is not a checkpoint to start from: {error}\nGive the `pipeline` folder of an earlier stage, or "
             "the Hub id of a checkpoint of AsymTalker."
         ) from error
-    if pipeline.frame_size != (size, size):
+    if size is not None and pipeline.frame_size != (size, size):
         made = " × ".join(map(str, pipeline.frame_size))
         raise SystemExit(f"{source} makes frames of {made} pixels, and size is {size}: they have to be the same.")
     return pipeline

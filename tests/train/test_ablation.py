@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from asymtalker import AsymTalkerPipeline
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
+from asymtalker.models import LandmarkSpeechEncoder
 from tests.train.tiny_stage import DATA, NETWORK, ROOT, TRAINING
 from train import ablation, akd
 from train.config import parse_settings
 
+PRESET = ROOT / "asymtalker" / "presets" / "tiny"
 ARMS = {"AKD": {}, "static": {"reference_mode": "static", "student_continuity": "real"}}
 
 
@@ -73,14 +76,11 @@ def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
     config, begun = ROOT / "train/configs", []
     for name, stage in (("autoencoder", ablation.autoencoder), ("teacher", ablation.teacher), ("akd", akd)):
         monkeypatch.setattr(stage, "main", lambda argv, n=name, real=stage.main: begun.append(n) or real(argv))
-    network = tmp_path / "autoencoder.yaml"
-    network.write_text(
-        json.dumps(
-            NETWORK | {key: str(value) for key, value in data.items()} | DATA | {"output": "", "motion_prior": False}
-        )
-    )
+    network = NETWORK | DATA | {name: str(value) for name, value in data.items()} | {"output": "unused"}
+    network |= {"motion_prior": False, "speech_encoder": str(PRESET)}
+    (tmp_path / "autoencoder.yaml").write_text(json.dumps(network))
     changes = {
-        "autoencoder": str(network),
+        "autoencoder": str(tmp_path / "autoencoder.yaml"),
         "teacher": str(config / "tiny/teacher.yaml"),
         "teachers": {"teacher": {"max_steps": 1}, "static-teacher": {"max_steps": 1, "reference_mode": "static"}},
         "arms": {"static": {"teacher": "static-teacher", "reference_mode": "static"}},
@@ -93,6 +93,8 @@ def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
     ablation.main([*arguments, *overrides])
     assert begun == ["autoencoder", "teacher", "teacher", "akd"]
     folder = tmp_path / "ablation"
+    network = AsymTalkerPipeline.from_pretrained(folder / "teachers" / "teacher" / "pipeline")
+    assert network.transformer.motion is None and isinstance(network.speech_encoder, LandmarkSpeechEncoder)
     used = json.loads((folder / "arms" / "static" / "arm.json").read_text())["settings"]
     assert used["teacher"] == str(folder / "teachers" / "static-teacher" / "pipeline")
     found = json.loads((folder / "evaluations" / "static-teacher" / "paired" / "results.json").read_text())
