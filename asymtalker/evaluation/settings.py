@@ -39,8 +39,8 @@ class EvaluationSettings:
         reference_mode: "temporal" (TRE) or "static" (the paper's ablation), as the checkpoint was trained.
         seed: of the noise, the same for every clip.
         repeats: videos of every clip, with the seeds from `seed` on; intervals are over clips all the same.
-        face_every: of long rollouts, look for the face in one second of so many; more than 1 saves time, and leaves
-            out what needs every frame (silence, blinks, head).
+        face_every: of long rollouts, look for the face in one second of so many, at most an `interval`; more than 1
+            saves time, and leaves out what needs every frame (silence, blinks, head).
         batch: of long rollouts, so many are made in step, which is faster; it leaves out what each takes (resources).
         films: of how many clips the first video is kept as a file, for the report page.
         interval: seconds over which drift is averaged.
@@ -80,6 +80,11 @@ class EvaluationSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, not {value}.")
+        if self.sparse and self.face_every > self.interval:
+            raise ValueError(
+                f"face_every must be at most {self.interval:g}, the seconds of an interval, not {self.face_every}: each "
+                "of them needs a second in which the face is looked for."
+            )
         if self.reference_mode not in get_args(ReferenceMode):
             modes = " or ".join(get_args(ReferenceMode))
             raise ValueError(f"reference_mode must be {modes}, not {self.reference_mode!r}.")

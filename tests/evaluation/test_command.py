@@ -193,6 +193,7 @@ def test_people_of_a_column_are_told_apart(command, clips, tmp_path):
         (["--steps", "0"], "steps must be"),
         (["--repeats", "0"], "repeats must be"),
         (["--batch", "0"], "batch must be"),
+        (["--seconds", "60", "--face-every", "11"], "face_every must be at most 10"),
         (["--films", "-1"], "films must be"),
         (["--seconds", "0"], "seconds must be"),
         (["--guidance-scale", "-1"], "guidance_scale must be"),

@@ -36,6 +36,7 @@ def arguments(data, initial, tmp_path, monkeypatch):
         "repeats": 2,
         "seconds": 2,
         "interval": 1,
+        "face_every": 1,
         "films": 1,
         "teacher_steps": 1,
     }
