@@ -82,8 +82,8 @@ class EvaluationSettings:
                 raise ValueError(f"{name} must be {least} or more, not {value}.")
         if self.sparse and self.face_every > self.interval:
             raise ValueError(
-                f"face_every must be at most {self.interval:g}, the seconds of an interval, not {self.face_every}: each "
-                "of them needs a second in which the face is looked for."
+                f"face_every must be at most {self.interval:g}, the seconds of an interval, not {self.face_every}: in "
+                "each of them the face has to be looked for."
             )
         if self.reference_mode not in get_args(ReferenceMode):
             modes = " or ".join(get_args(ReferenceMode))
