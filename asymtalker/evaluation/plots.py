@@ -57,7 +57,7 @@ def draw_stills(stills: dict[str, dict[str, np.ndarray]]) -> Image.Image:
 
 
 def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
-    """Draws curves against time of evaluations of the same clips, with 95 % bootstrap intervals over clips.
+    """Draws the curves that all evaluations of the same clips have, with 95 % bootstrap intervals over clips.
 
     Args:
         group: results by what the evaluations are called.
@@ -73,12 +73,12 @@ def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
     except ImportError:
         return False
     interval = next(iter(group.values()))["curves"]["interval"]
-    shown = [name for name in CURVES if any(name in curves for curves in drawn.values())]
+    shown = [name for name in CURVES if all(name in curves for curves in drawn.values())]
     figure = Figure(figsize=(3.6 * len(shown), 3.4), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, name in zip(axes, shown, strict=True):
         for index, (label, curves) in enumerate(drawn.items()):
-            curve = np.array(curves.get(name, np.empty((0, 3))))
+            curve = np.array(curves[name])
             seconds = interval * (np.arange(len(curve)) + 0.5)
             axis.plot(seconds, curve[:, 0], color=f"C{index}", label=label)
             axis.fill_between(seconds, curve[:, 1], curve[:, 2], color=f"C{index}", alpha=0.2, linewidth=0)
