@@ -1,5 +1,7 @@
 """Debian's Chromium, for tests in a real browser: where it is, and how it keeps to itself."""
 
+from playwright.sync_api import expect
+
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -10,3 +12,5 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+expect.set_options(timeout=15_000)  # what a busy machine may take to answer; where it matters, tests say less
