@@ -318,11 +318,12 @@ def expect_in_step(page):
     return left
 
 
-def test_compare_plays_both_in_step(page, pipeline, speech_file):
+def test_compare_plays_both_in_step(page, pipeline, tmp_path):
     page.get_by_role("tab", name="Compare").click()
     tab = page.get_by_role("tabpanel").filter(has=page.locator("#compare-player"))
     tab.locator("input[type=file][accept*=image]").set_input_files(ROOT / "examples" / "nora.jpg")
-    tab.locator("input[type=file][accept*=audio]").set_input_files(speech_file)
+    speech = write_speech(tmp_path / "speech.wav", 8)  # so that it still plays when it is to pause
+    tab.locator("input[type=file][accept*=audio]").set_input_files(speech)
     expect(tab.get_by_text("0:00").first).to_be_visible()
     tab.get_by_role("button", name="Compare", exact=True).click()
     expect(tab.get_by_role("row")).to_have_count(6, timeout=60_000)
