@@ -46,7 +46,7 @@ def compare_evaluations(
     """
     output = Path(output)
     groups: dict[str, dict[str, Results]] = {}
-    folders: dict[tuple[str, str], Path] = {}
+    folders: dict[str, dict[str, Path]] = {}
     for name, folder in evaluations:
         results = _read(Path(folder))
         name = name or checkpoint_title(results["run"]["checkpoint"])
@@ -56,10 +56,10 @@ def compare_evaluations(
             raise ValueError(f"Two evaluations are called {name!r}: name them apart, as in {name}-2={folder}.")
         if group:  # the same real clips: once is enough
             results["films"] = {clip: {"generated": film["generated"]} for clip, film in results["films"].items()}
-        folders[title, name] = Path(folder)
+        folders.setdefault(title, {})[name] = Path(folder)
         group[name] = _with_copies(results, Path(folder), output, f"{len(groups)}-{len(group)}")
     plots = {
-        title: _draw(group, {name: folders[title, name] for name in group}, output, number)
+        title: _draw(group, folders[title], output, number)
         for number, (title, group) in enumerate(groups.items(), start=1)
     }
     (output / TABLE).write_text(_markdown(groups, plots, heading))

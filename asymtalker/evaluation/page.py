@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from asymtalker.evaluation.plots import CURVES, STILLS
+from asymtalker.evaluation.plots import CURVES, STILLS, whole_intervals
 from asymtalker.evaluation.tables import Results, Row, by_label, describe, difference, figure, is_clear
 
 PAGE = "report.html"
@@ -177,7 +177,7 @@ def _curves(videos: dict[str, Any], clip: str, interval: float) -> list[dict[str
     return [
         {"seconds": video["seconds"]}
         | {
-            key: [round(value, 4) for value in video[key][: max(1, round(video["seconds"] / interval))]]
+            key: [round(value, 4) for value in video[key][: whole_intervals(video["seconds"], interval)]]
             for key in CURVES
             if key in video
         }

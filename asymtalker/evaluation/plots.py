@@ -89,11 +89,15 @@ def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
     return True
 
 
+def whole_intervals(seconds: float, interval: float) -> int:
+    """Intervals of a video that are shown: without a last one that lasts less than half as long as the others."""
+    return max(1, round(seconds / interval))
+
+
 def _mean_curves(results: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
-    """Mean over clips, and its interval, by interval of time, of each curve; a last interval that lasts less than half
-    as long as the others is left out."""
+    """Mean over clips, and its bootstrap interval, of each curve, by interval of time."""
     videos, found = list(results["curves"]["drift"]["generated"].values()), {}
-    whole = max(1, round(min(video["seconds"] for video in videos) / results["curves"]["interval"]))
+    whole = whole_intervals(min(video["seconds"] for video in videos), results["curves"]["interval"])
     for name in CURVES:
         by_clip: dict[str, list[list[float]]] = {}
         for video in (video for video in videos if len(video.get(name, ())) >= whole):
@@ -132,8 +136,7 @@ def _drift_figure(make: Any, results: dict[str, Any]) -> Any:
         for axis, name in zip(row, names, strict=True):
             for video in drift.values():
                 if name in video and clip in (None, video["clip"]):
-                    whole = max(1, round(video["seconds"] / results["curves"]["interval"]))  # the rest is a rest
-                    curve = video[name][:whole]
+                    curve = video[name][: whole_intervals(video["seconds"], results["curves"]["interval"])]
                     axis.plot(video["start"][: len(curve)], curve, marker=".")
         row[0].set_ylabel(clip or "")
     for axis, name in zip(axes[0], names, strict=True):
