@@ -55,7 +55,11 @@ class AsymTalkerPipelineOutput(BaseOutput):
 
 @dataclass
 class StreamState:
-    """What one stream, or several in step, carry from chunk to chunk. Two streams never share one."""
+    """What one stream, or several in step, carry from chunk to chunk. Two streams never share one.
+
+    Attributes:
+        form: of what comes before the samples of its speech and the frames of its videos: (), or (portraits,).
+    """
 
     portrait: Tensor
     reference: Tensor
@@ -64,6 +68,7 @@ class StreamState:
     generator: torch.Generator | list[torch.Generator] | None
     guidance_scale: float
     color_match: float
+    form: tuple[int, ...] = ()
     speech: SpeechBuffer = field(default_factory=SpeechBuffer)
     chunk: int = 0
 
@@ -218,11 +223,10 @@ class AsymTalkerPipeline(DiffusionPipeline):
         size = (trained[0] if width is None else width, trained[1] if height is None else height)
         self.check_inputs(steps, guidance, strength, size)
         state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode)
-        form = (len(image),) if isinstance(image, list) else ()
         if isinstance(speech, (np.ndarray, Tensor)):
-            state.speech.append(_as_samples(speech, form))
-            return self._chunks(state, form, iter(()), callback_on_chunk_end, choice, ended=True)
-        return self._chunks(state, form, iter(speech), callback_on_chunk_end, choice)
+            state.speech.append(_as_samples(speech, state.form))
+            return self._chunks(state, iter(()), callback_on_chunk_end, choice, ended=True)
+        return self._chunks(state, iter(speech), callback_on_chunk_end, choice)
 
     @torch.no_grad()
     def __call__(
@@ -275,6 +279,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             generator=generator,
             guidance_scale=guidance_scale,
             color_match=color_match,
+            form=(len(image),) if isinstance(image, list) else (),
         )
 
     @torch.no_grad()
@@ -321,14 +326,13 @@ class AsymTalkerPipeline(DiffusionPipeline):
     def _chunks(
         self,
         state: StreamState,
-        form: tuple[int, ...],
         source: Iterator[np.ndarray],
         callback: ChunkCallback | None,
         steps: StepsChoice | None,
         ended: bool = False,
     ) -> Iterator[np.ndarray]:
         while True:
-            ended = ended or self._listen(state, form, source)
+            ended = ended or self._listen(state, source)
             frames = video_frame_count(state.speech.samples)
             if ended and frames == 0:
                 raise ValueError("The speech is empty: give at least one sample at 16 kHz.")
@@ -339,12 +343,12 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 set_steps(state.scheduler, steps(), self._execution_device)
             made = self.next_chunk(state)[:, :, :keep]
             with stage(COPY):
-                block = _as_uint8(made if form else made[0])
+                block = _as_uint8(made if state.form else made[0])
             yield block
             if callback is not None:
                 callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
 
-    def _listen(self, state: StreamState, form: tuple[int, ...], source: Iterator[np.ndarray]) -> bool:
+    def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
         """Takes sound until the next window is covered; True if the speech has ended before that."""
         lookahead = speech_span(self.speech_encoder, self.layout)[1]
         needed = (self.layout.window_start(state.chunk) + self.layout.window_frames + lookahead) * SAMPLES_PER_FRAME
@@ -352,7 +356,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             samples = next(source, None)
             if samples is None:
                 return True
-            state.speech.append(_as_samples(samples, form))
+            state.speech.append(_as_samples(samples, state.form))
         return False
 
     def _chunk_total(self, speech: object) -> int | None:
@@ -362,7 +366,6 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
 
 def _as_samples(speech: np.ndarray | Tensor, form: tuple[int, ...]) -> Tensor:
-    """`form` is what comes before the samples: nothing, or the number of portraits."""
     samples = torch.as_tensor(speech, device="cpu")
     if not samples.ndim or samples.shape[:-1] != form or not samples.is_floating_point():
         found = f"{samples.dtype} of shape {tuple(samples.shape)}"

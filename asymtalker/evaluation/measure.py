@@ -376,8 +376,8 @@ class VideoMeasurement:
                     record[name] = _plain(fill_gaps(curve))
                 except ValueError as error:
                     record["notes"][name] = str(error)
-            for name, intervals in self._sampled.items():
-                record[name] = [float(np.mean(values)) for values in intervals.values()]
+            for name, found in self._sampled.items():  # None: no face was found in that interval
+                record[name] = [float(np.mean(found[i])) if i in found else None for i in range(len(drift.start))]
         return record
 
     def features(self, kind: str) -> dict[str, np.ndarray]:

@@ -177,7 +177,10 @@ def _curves(videos: dict[str, Any], clip: str, interval: float) -> list[dict[str
     return [
         {"seconds": video["seconds"]}
         | {
-            key: [round(value, 4) for value in video[key][: whole_intervals(video["seconds"], interval)]]
+            key: [
+                None if value is None else round(value, 4)
+                for value in video[key][: whole_intervals(video["seconds"], interval)]
+            ]
             for key in CURVES
             if key in video
         }

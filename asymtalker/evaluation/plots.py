@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,14 @@ def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
     Returns:
         whether there is a picture: not without matplotlib, nor of clips that are over within one interval.
     """
+    if not _can_draw():
+        return False
     drawn = {name: _mean_curves(results) for name, results in group.items()}
     if max(len(curve) for curves in drawn.values() for curve in curves.values()) < 2:
         return False
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     interval = next(iter(group.values()))["curves"]["interval"]
     shown = [name for name in CURVES if all(name in curves for curves in drawn.values())]
-    figure = Figure(figsize=(3.6 * len(shown), 3.4), layout="constrained")
+    figure = _figure(3.6 * len(shown), 3.4)
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, name in zip(axes, shown, strict=True):
         for index, (label, curves) in enumerate(drawn.items()):
@@ -89,6 +88,17 @@ def plot_together(group: dict[str, dict[str, Any]], path: Path) -> bool:
     return True
 
 
+def _can_draw() -> bool:
+    return find_spec("matplotlib") is not None
+
+
+def _figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure((width, height), layout="constrained")
+
+
 def whole_intervals(seconds: float, interval: float) -> int:
     """Intervals of a video that are shown: without a last one that lasts less than half as long as the others."""
     return max(1, round(seconds / interval))
@@ -96,33 +106,41 @@ def whole_intervals(seconds: float, interval: float) -> int:
 
 def _mean_curves(results: dict[str, Any]) -> dict[str, list[tuple[float, float, float]]]:
     """Mean over clips, and its bootstrap interval, of each curve, by interval of time."""
-    videos, found = list(results["curves"]["drift"]["generated"].values()), {}
+    videos = list(results["curves"]["drift"]["generated"].values())
+    found: dict[str, list[tuple[float, float, float]]] = {}
     whole = whole_intervals(min(video["seconds"] for video in videos), results["curves"]["interval"])
     for name in CURVES:
-        by_clip: dict[str, list[list[float]]] = {}
+        by_clip: dict[str, list[list[float | None]]] = {}
         for video in (video for video in videos if len(video.get(name, ())) >= whole):
             by_clip.setdefault(video["clip"], []).append(video[name][:whole])
         if by_clip:
-            means = np.array([np.mean(curves, axis=0) for curves in by_clip.values()])  # clips intervals
-            estimates = [bootstrap_mean(column) for column in means.T]
-            found[name] = [(estimate.mean, estimate.low, estimate.high) for estimate in estimates]
+            columns = zip(*(zip(*curves, strict=True) for curves in by_clip.values()), strict=True)
+            found[name] = [_over_clips(column) for column in columns]
     return found
+
+
+def _over_clips(column: tuple[tuple[float | None, ...], ...]) -> tuple[float, float, float]:
+    """Mean over clips, and its interval, of the values that each clip's videos have at one time; NaN without any."""
+    clips = [[value for value in values if value is not None] for values in column]
+    means = [np.mean(values) for values in clips if values]
+    if not means:
+        return (np.nan,) * 3
+    estimate = bootstrap_mean(np.array(means))
+    return estimate.mean, estimate.low, estimate.high
 
 
 def plot(results: dict[str, Any], output: Path) -> list[str]:
     """Names of the plots made, or one line that says why there are none."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
+    if not _can_draw():
         return ["No plots: pip install -e '.[evaluate]' for matplotlib."]
-    figures = {"drift.png": _drift_figure(Figure, results), "lips.png": _lips_figure(Figure, results)}
+    figures = {"drift.png": _drift_figure(results), "lips.png": _lips_figure(results)}
     for name, figure in figures.items():
         if figure is not None:
             figure.savefig(output / name, dpi=120)
     return [name for name, figure in figures.items() if figure is not None]
 
 
-def _drift_figure(make: Any, results: dict[str, Any]) -> Any:
+def _drift_figure(results: dict[str, Any]) -> Any:
     """Of long rollouts a row of plots a clip, otherwise one row for all; a line a video."""
     drift = results["curves"]["drift"]["generated"]
     if max(len(video["start"]) for video in drift.values()) < 2:
@@ -130,13 +148,14 @@ def _drift_figure(make: Any, results: dict[str, Any]) -> Any:
     names = [name for name in CURVES if any(name in video for video in drift.values())]
     long = results["settings"]["seconds"] is not None
     clips = list(dict.fromkeys(video["clip"] for video in drift.values())) if long else [None]
-    figure = make(figsize=(3.6 * len(names), 0.6 + 2.2 * len(clips)), layout="constrained")
+    figure = _figure(3.6 * len(names), 0.6 + 2.2 * len(clips))
     axes = figure.subplots(len(clips), len(names), squeeze=False, sharex=True, sharey="col")
     for row, clip in zip(axes, clips, strict=True):
         for axis, name in zip(row, names, strict=True):
             for video in drift.values():
                 if name in video and clip in (None, video["clip"]):
-                    curve = video[name][: whole_intervals(video["seconds"], results["curves"]["interval"])]
+                    whole = whole_intervals(video["seconds"], results["curves"]["interval"])
+                    curve = np.array(video[name][:whole], dtype=float)  # a gap is NaN, which is not drawn
                     axis.plot(video["start"][: len(curve)], curve, marker=".")
         row[0].set_ylabel(clip or "")
     for axis, name in zip(axes[0], names, strict=True):
@@ -147,11 +166,11 @@ def _drift_figure(make: Any, results: dict[str, Any]) -> Any:
     return figure
 
 
-def _lips_figure(make: Any, results: dict[str, Any]) -> Any:
+def _lips_figure(results: dict[str, Any]) -> Any:
     lips = results["curves"].get("lips")
     if lips is None:
         return None
-    figure = make(figsize=(10, 3.2), layout="constrained")
+    figure = _figure(10, 3.2)
     left, right = figure.subplots(1, 2, width_ratios=(1, 2))
     for kind in ("generated", "shuffled") if lips["shuffled"] else ("generated",):
         left.plot(lips["lags"], lips[kind], marker=".", label=kind)

@@ -290,9 +290,10 @@ def _lightness(part: Record) -> list[float]:
     return [lab[0] for lab in part["drift"]["lab"]]
 
 
-def _ends(values: list[float], part: Record) -> tuple[float, float] | None:
-    """Means over the first and the last minute, or of less than two minutes the first and the last interval; None where
-    there are not two. A last interval that lasts less than half as long as the others is left out."""
+def _ends(values: list[float | None], part: Record) -> tuple[float, float] | None:
+    """Means over the first and the last minute, or of less than two minutes the first and the last interval. A last
+    interval that lasts less than half as long as the others is left out. None where there are not two, or one is a gap.
+    """
     start, frames = part["drift"]["start"], len(part["differences"]) + 1
     if len(values) != len(start) or len(start) < 2:
         return None
@@ -301,7 +302,13 @@ def _ends(values: list[float], part: Record) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
     count = max(1, round(MINUTE / step)) if len(values) * step >= 2 * MINUTE else 1
-    return float(np.mean(values[:count])), float(np.mean(values[-count:]))
+    first, last = _found(values[:count]), _found(values[-count:])
+    return (float(np.mean(first)), float(np.mean(last))) if first and last else None
+
+
+def _found(values: list[float | None]) -> list[float]:
+    """The values of a curve without its gaps: intervals in which no face was found."""
+    return [value for value in values if value is not None]
 
 
 def _in_people(records: list[Record], metric: str) -> None:
@@ -322,8 +329,8 @@ def _in_people(records: list[Record], metric: str) -> None:
     for record in records:
         record.setdefault("units", {})[metric] = note
         for part in (record[kind] for kind in ("generated", "real") if record[kind]):
-            values = np.array(part.get(metric, [])) / unit
-            part[metric] = values[np.isfinite(values)].tolist()
+            known = np.isfinite(unit) and unit > 0
+            part[metric] = [None if value is None else value / unit for value in part.get(metric, [])] if known else []
 
 
 def _identity(records: list[Record]) -> list[Row]:
@@ -336,7 +343,7 @@ def _geometry(records: list[Record]) -> list[Row]:
 
 def _to_people(records: list[Record], metric: str, label: str) -> list[Row]:
     def mean(part: Record, _: Record) -> tuple | None:
-        return (np.mean(part[metric]),) if part[metric] else None
+        return (np.mean(found),) if (found := _found(part[metric])) else None
 
     def change(part: Record, _: Record) -> tuple | None:
         ends = _ends(part[metric], part)
@@ -384,7 +391,7 @@ def _head(records: list[Record]) -> list[Row]:
 
 def _csim(records: list[Record]) -> list[Row]:
     def read(part: Record, _: Record) -> tuple | None:
-        return (np.mean(part["csim"]),) if part.get("csim") else None
+        return (np.mean(found),) if (found := _found(part.get("csim", []))) else None
 
     return [_row(records, "csim", "CSIM: ArcFace cosine to the portrait", "", _Value, read, goal="the real")]
 
@@ -495,7 +502,7 @@ def _curves(records: list[Record], settings: EvaluationSettings) -> dict[str, An
     return curves
 
 
-def _drift_curves(part: Record) -> dict[str, list[float]]:
+def _drift_curves(part: Record) -> dict[str, Any]:
     curves = {key: part["drift"][key] for key in ("start", "lab_distance", "sharpness_to_reference", "motion")}
     curves["seconds"] = (len(part["differences"]) + 1) / FPS
-    return curves | {key: part[key] for key in ("identity", "geometry") if part.get(key)}
+    return curves | {key: part[key] for key in ("identity", "geometry") if _found(part.get(key, []))}

@@ -45,3 +45,9 @@ def test_faces_are_looked_for_in_some_seconds_only(frames, settings):
     assert len(some["geometry"]) == 2  # a figure of each interval all the same
     assert some["geometry"] == pytest.approx(whole["geometry"], rel=0.5)
     assert some["drift"] == whole["drift"]
+
+
+def test_an_interval_without_a_face_is_a_gap(frames, settings):
+    frames[50:] = 128
+    face, nothing = measured(frames, settings, sparse=False)["geometry"]
+    assert face is not None and nothing is None

@@ -5,6 +5,7 @@ import os
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -78,6 +79,13 @@ def test_curves_are_means_over_clips_of_means_over_videos():
     assert list(curves) == ["identity"] and len(curves["identity"]) == 2  # the third interval is mostly missing
     for (mean, low, high), (first, second) in zip(curves["identity"], ((2, 4), (2, 6)), strict=True):
         assert mean == (first + second) / 2 and first <= low <= mean <= high <= second
+
+
+def test_a_gap_in_a_curve_is_a_gap_in_the_mean_only_if_all_have_it():
+    videos = {"a": [1, None, None], "b": [3, 5, None]}
+    drift = {name: {"clip": name, "seconds": 3, "geometry": curve} for name, curve in videos.items()}
+    first, second, third = _mean_curves({"curves": {"interval": 1, "drift": {"generated": drift}}})["geometry"]
+    assert first[0] == 2 and second[0] == 5 and all(np.isnan(third))
 
 
 def test_the_folder_can_be_moved_as_a_whole(report, tmp_path):
@@ -179,18 +187,32 @@ class TestBrowser:
 
     def test_curves_follow_the_choice_of_a_clip(self, page):
         section = page.locator("section").nth(1)
-        curves = section.locator(".plots polyline.curve:not(.real)")
+        curves = section.locator(".plots path.curve:not(.real)")
         figures = section.locator(".plots figure")
         expect(figures).to_have_count(4)  # identity, colour, sharpness, motion; there is no face mesh
         expect(curves).to_have_count(8)
-        expect(section.locator(".plots polyline.thin")).to_have_count(16)
+        expect(section.locator(".plots path.thin")).to_have_count(16)
         section.get_by_label("Clip").select_option(label="c-0 (curves only)")
         expect(section.get_by_text("No video of this clip was kept.")).to_be_visible()
         expect(section.get_by_role("button", name="Play")).to_be_hidden()
         expect(curves).to_have_count(8)
         section.get_by_label("Clip").select_option(label="all, averaged")
-        expect(section.locator(".plots polyline.thin")).to_have_count(0)
+        expect(section.locator(".plots path.thin")).to_have_count(0)
         expect(curves).to_have_count(8)
+
+    def test_a_curve_with_a_gap_is_a_broken_line(self, browser, evaluations, tmp_path):
+        shutil.copytree(evaluations / "long-1", tmp_path / "gap")
+        results = json.loads((tmp_path / "gap" / "results.json").read_text())
+        for video in results["curves"]["drift"]["generated"].values():
+            video["identity"][2] = video["identity"][4] = None  # the fourth of six stands alone
+        (tmp_path / "gap" / "results.json").write_text(json.dumps(results))
+        assert main(["report", str(tmp_path / "gap"), "--output", str(tmp_path / "report")]) == 0
+        page = browser.new_page()
+        page.goto((tmp_path / "report" / "report.html").as_uri())
+        line = page.locator(".plots figure").first.locator("path.curve").first.get_attribute("d")
+        assert [part.count("L") for part in line.split("M")[1:]] == [1, 0, 0]
+        assert "NaN" not in line
+        page.close()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_fits_a_phone(self, browser, report, scheme):

@@ -108,6 +108,23 @@ def test_videos_of_one_clip_are_one_clip(records):
                 assert abs(twice[label]["shuffled"]["mean"]) < 0.2
 
 
+def test_where_no_face_is_found_curves_have_gaps(records):
+    random = np.random.default_rng(0)
+    for record in records:
+        record["portrait_landmarks"] = random.normal(size=(478, 3)).tolist()
+        record["generated"]["geometry"], record["real"] = [1.0, None, 3.0], None
+    change = "face geometry: distance to the portrait, last minus first"
+    assert change not in rows(records, "geometry")  # 4 s are no interval of 10, and before them nothing is known
+    for record in records:
+        record["generated"]["geometry"] = [1.0, 3.0, None]
+    results = summarize(records, EvaluationSettings("set", metrics=("geometry",)), {})
+    found = {row["label"]: row["generated"] for row in results["rows"]}
+    (first, last, gap), *_ = [video["geometry"] for video in results["curves"]["drift"]["generated"].values()]
+    assert gap is None and last == pytest.approx(3 * first)
+    assert found["face geometry: distance to the portrait"]["mean"] == pytest.approx(2 * first)
+    assert found[change]["mean"] == pytest.approx(2 * first)
+
+
 def test_speed_and_memory_are_read_at_their_marks(records):
     for index, record in enumerate(records):
         record["pace"] = [40.0, 30.0, 1.0]  # 4 s are no interval of 10

@@ -13,9 +13,14 @@ const mean = rows => {
   const length = Math.max(...rows.map(row => row.length));
   return Array.from({length}, (_, i) => {
     const values = rows.map(row => row[i]).filter(value => value != null);
-    return values.reduce((sum, value) => sum + value, 0) / values.length;
+    return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
   });
 };
+
+// A line through the points of a curve, broken where it has a gap (null); a point between two gaps is a dot.
+const path = (row, x, y) => row.map((value, i) => value == null ? '' :
+  `${row[i - 1] == null ? 'M' : 'L'}${x(i).toFixed(1)},${y(value).toFixed(1)}${
+    row[i - 1] == null && row[i + 1] == null ? 'h0' : ''}`).join('');
 
 function chart(group, sides, name, seconds) {
   // sides: for each checkpoint, the real clips last, a curve a video
@@ -23,8 +28,8 @@ function chart(group, sides, name, seconds) {
   const top = Math.max(...drawn.flat(2), 1e-6) * 1.08;
   const x = i => LEFT + (WIDTH - LEFT) * Math.min((i + 0.5) * group.interval, seconds) / seconds;
   const y = value => (HEIGHT - BOTTOM) * (1 - value / top);
-  const line = (row, side, kind) => `<polyline class="${kind} ${side === group.names.length ? 'real' : ''}"
-    style="--colour: ${colour(group, side)}" points="${row.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(' ')}"/>`;
+  const line = (row, side, kind) => `<path class="${kind} ${side === group.names.length ? 'real' : ''}"
+    style="--colour: ${colour(group, side)}" d="${path(row, x, y)}"/>`;
   const lines = drawn.map((rows, side) => !rows.length ? '' :
     (rows.length > 1 ? rows.map(row => line(row, side, 'thin')).join('') : '') + line(mean(rows), side, 'curve'));
   const base = HEIGHT - BOTTOM;
