@@ -256,7 +256,7 @@ def main(argv: list[str] | None = None) -> None:
         for arm in todo:
             print(f"{arm.name}: evaluation ({kind})")
             explained(evaluate, evaluation(arm, kind, settings), _folder(arm, kind, settings))
-            print(report(arms, settings))  # what there is so far can be looked at
+        print(report(arms, settings))  # what there is so far can be looked at
 
 
 if __name__ == "__main__":
