@@ -14,7 +14,7 @@ from asymtalker.evaluation.tables import Results, Row, by_label, describe, diffe
 
 PAGE = "report.html"
 STATIC = Path(__file__).with_name("static")
-COLOURS = 7
+COLOURS = 8
 """Of checkpoints, in the page's style; then they begin again."""
 
 
@@ -69,8 +69,13 @@ def _section(heading: str, group: dict[str, Results]) -> str:
 
 def _legend(group: dict[str, Results]) -> str:
     real = any(results["curves"]["drift"]["real"] for results in group.values())
-    names = [(name, f"c{index % COLOURS}") for index, name in enumerate(group)] + [("real clips", "real")] * real
+    names = [*zip(group, _colours(group), strict=True), *[("real clips", "real")] * real]
     return "".join(f'<span class="dot" style="--colour: var(--{key})">{escape(name)}</span>' for name, key in names)
+
+
+def _colours(group: dict[str, Results]) -> list[str]:
+    """Names that the style sheet gives the evaluations' colours."""
+    return [f"c{index % COLOURS}" for index in range(len(group))]
 
 
 def _table(group: dict[str, Results]) -> str:
@@ -151,6 +156,7 @@ def _data(group: dict[str, Results]) -> dict[str, Any]:
     """What the page's script reads of a section."""
     return {
         "names": list(group),
+        "colours": _colours(group),
         "interval": next(iter(group.values()))["curves"]["interval"],
         "clips": [_clip(name, group) for name in _clips(group)],
     }

@@ -43,7 +43,7 @@ function chart(group, sides, name, seconds) {
       ${lines.join('')}<line class="cursor" y1="0" y2="${base}" hidden/></svg></figure>`;
 }
 
-const colour = (group, side) => side === group.names.length ? 'var(--real)' : `var(--c${side % 7})`;
+const colour = (group, side) => `var(--${group.colours[side] ?? 'real'})`;
 
 function open(section, group) {
   const find = name => section.querySelector(name);
@@ -88,6 +88,8 @@ function open(section, group) {
     stop();
     const films = clip ? [...clip.films, clip.real] : [];
     const shown = films.map((film, side) => ({film, side})).filter(({film}) => film);
+    // rows of one length, of at most six
+    find('.screens').style.setProperty('--columns', Math.ceil(shown.length / Math.ceil(shown.length / 6)) || 1);
     find('.screens').innerHTML = shown.map(({side}) => `<figure><video playsinline preload="metadata"></video>
       <figcaption class="dot" style="--colour: ${colour(group, side)}"></figcaption></figure>`).join('');
     section.querySelectorAll('.screens figcaption').forEach((caption, i) => {
