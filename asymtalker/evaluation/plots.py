@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from asymtalker.evaluation.summary import without_gaps
 from asymtalker.metrics import bootstrap_mean
 
 STILLS = "stills.png"
@@ -115,14 +116,13 @@ def _mean_curves(results: dict[str, Any]) -> dict[str, list[tuple[float, float, 
             by_clip.setdefault(video["clip"], []).append(video[name][:whole])
         if by_clip:
             columns = zip(*(zip(*curves, strict=True) for curves in by_clip.values()), strict=True)
-            found[name] = [_over_clips(column) for column in columns]
+            found[name] = [_mean_of_clips(column) for column in columns]
     return found
 
 
-def _over_clips(column: tuple[tuple[float | None, ...], ...]) -> tuple[float, float, float]:
+def _mean_of_clips(column: tuple[tuple[float | None, ...], ...]) -> tuple[float, float, float]:
     """Mean over clips, and its interval, of the values that each clip's videos have at one time; NaN without any."""
-    clips = [[value for value in values if value is not None] for values in column]
-    means = [np.mean(values) for values in clips if values]
+    means = [np.mean(found) for values in column if (found := without_gaps(values))]
     if not means:
         return (np.nan,) * 3
     estimate = bootstrap_mean(np.array(means))

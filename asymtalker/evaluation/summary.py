@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -302,11 +302,11 @@ def _ends(values: list[float | None], part: Record) -> tuple[float, float] | Non
     if len(values) < 2:
         return None
     count = max(1, round(MINUTE / step)) if len(values) * step >= 2 * MINUTE else 1
-    first, last = _found(values[:count]), _found(values[-count:])
+    first, last = without_gaps(values[:count]), without_gaps(values[-count:])
     return (float(np.mean(first)), float(np.mean(last))) if first and last else None
 
 
-def _found(values: list[float | None]) -> list[float]:
+def without_gaps(values: Sequence[float | None]) -> list[float]:
     """The values of a curve without its gaps: intervals in which no face was found."""
     return [value for value in values if value is not None]
 
@@ -326,11 +326,12 @@ def _in_people(records: list[Record], metric: str) -> None:
         note = f"1 = mean distance of two people's portraits ({unit:.4f})"
     except ValueError as error:
         unit, note = float("nan"), str(error)
+    has_unit = np.isfinite(unit) and unit > 0
     for record in records:
         record.setdefault("units", {})[metric] = note
         for part in (record[kind] for kind in ("generated", "real") if record[kind]):
-            known = np.isfinite(unit) and unit > 0
-            part[metric] = [None if value is None else value / unit for value in part.get(metric, [])] if known else []
+            values = part.get(metric, []) if has_unit else []
+            part[metric] = [None if value is None else value / unit for value in values]
 
 
 def _identity(records: list[Record]) -> list[Row]:
@@ -343,7 +344,7 @@ def _geometry(records: list[Record]) -> list[Row]:
 
 def _to_people(records: list[Record], metric: str, label: str) -> list[Row]:
     def mean(part: Record, _: Record) -> tuple | None:
-        return (np.mean(found),) if (found := _found(part[metric])) else None
+        return (np.mean(found),) if (found := without_gaps(part[metric])) else None
 
     def change(part: Record, _: Record) -> tuple | None:
         ends = _ends(part[metric], part)
@@ -391,7 +392,7 @@ def _head(records: list[Record]) -> list[Row]:
 
 def _csim(records: list[Record]) -> list[Row]:
     def read(part: Record, _: Record) -> tuple | None:
-        return (np.mean(found),) if (found := _found(part.get("csim", []))) else None
+        return (np.mean(found),) if (found := without_gaps(part.get("csim", []))) else None
 
     return [_row(records, "csim", "CSIM: ArcFace cosine to the portrait", "", _Value, read, goal="the real")]
 
@@ -505,4 +506,4 @@ def _curves(records: list[Record], settings: EvaluationSettings) -> dict[str, An
 def _drift_curves(part: Record) -> dict[str, Any]:
     curves = {key: part["drift"][key] for key in ("start", "lab_distance", "sharpness_to_reference", "motion")}
     curves["seconds"] = (len(part["differences"]) + 1) / FPS
-    return curves | {key: part[key] for key in ("identity", "geometry") if _found(part.get(key, []))}
+    return curves | {key: part[key] for key in ("identity", "geometry") if without_gaps(part.get(key, []))}
