@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from asymtalker.renderer.mouth_frame import MouthFrame
+from asymtalker.renderer.mouth.frame import MouthFrame
 
 OPEN = 0.03
 """Inner lips that are less apart than this, in eye distances, show no teeth that could be told from lips."""
@@ -17,8 +17,14 @@ CONTRAST = 0.16
 """Teeth are brighter than lips by at least this share of the cheek's brightness."""
 TOP = 0.55
 """Teeth that begin in this upper part of the opening are upper teeth."""
-SEAM_DEPTH = 0.06
+SEAM_DEPTH = 0.03
 """Share of the light that is lost in the line between upper and lower teeth that touch."""
+APART = 0.25
+"""In so many columns a gap is seen between upper and lower teeth that are apart."""
+DARK = 0.35
+"""What is less bright than this share of the teeth is the dark behind them."""
+MIDLINE_REACH = 0.035
+"""The gap between the central incisors is at most so far from the middle of the upper lip, in eye distances."""
 ROW = 0.028
 """Least visible height of a row of teeth, in eye distances."""
 
@@ -30,17 +36,19 @@ class OwnTeeth(NamedTuple):
         u: of the columns, (n,), ascending, from corner to corner of the mouth.
         upper: v of the lower edge of the upper teeth, (n,); NaN where none are seen.
         lower: v of the upper edge of the lower teeth, (n,); NaN where none are seen.
+        dark: share of each column in which the dark is seen, (n,).
+        middle: u of the gap between the central incisors.
         color: of well-lit teeth, RGB (3,).
         cavity: of the dark behind them, RGB (3,); None where none is seen.
-        brightness: brightness above which a pixel is a tooth rather than the dark, 0 to 255.
     """
 
     u: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
+    dark: np.ndarray
+    middle: float
     color: np.ndarray
     cavity: np.ndarray | None
-    brightness: float
 
 
 def find_teeth(
@@ -73,15 +81,21 @@ def find_teeth(
         return None
     bright = colors[teeth]
     bright = bright[bright[:, 1] >= np.percentile(bright[:, 1], 50)].mean(0)
-    dark = colors[inside & (colors.mean(-1) < 0.4 * bright.mean())]
-    return OwnTeeth(
-        u,
-        upper,
-        lower,
-        bright,
-        np.median(dark, axis=0) if len(dark) > 0.05 * inside.sum() else None,
-        0.45 * bright.mean(),
-    )
+    dark = inside & (colors.mean(-1) < DARK * bright.mean())
+    cavity = np.percentile(colors[dark], 30, axis=0) if dark.sum() > 0.04 * inside.sum() else None
+    dark_share = dark.sum(0) / np.maximum(inside.sum(0), 1)
+    return OwnTeeth(u, upper, lower, dark_share, _midline(u, colors.mean(-1), teeth), bright, cavity)
+
+
+def _midline(u: np.ndarray, brightness: np.ndarray, teeth: np.ndarray) -> float:
+    """The u of the darkest column of teeth near the middle of the mouth, 0 if no column is darker than others."""
+    count = teeth.sum(0)
+    column = (brightness * teeth).sum(0) / np.maximum(count, 1)
+    near = np.flatnonzero((np.abs(u) < MIDLINE_REACH) & (count >= 2))
+    if len(near) < 5:
+        return 0.0
+    darkest = near[column[near].argmin()]
+    return float(u[darkest]) if column[darkest] < 0.95 * np.median(column[near]) else 0.0
 
 
 def whiteness(colors: np.ndarray) -> np.ndarray:
@@ -131,7 +145,19 @@ def _rows(
             lower[column] = v[runs[1][0]]
         else:
             touching[column] = start
-    return _split(upper, lower, touching, teeth, brightness, v)
+    _close_gaps(upper, lower)
+    return _split(upper, lower, np.where(np.isnan(lower), touching, -1), teeth, brightness, v)
+
+
+def _close_gaps(upper: np.ndarray, lower: np.ndarray) -> None:
+    """Where upper and lower teeth touch in a few columns only, divides them there as in the others, in place."""
+    apart = np.isfinite(upper) & np.isfinite(lower)
+    if apart.mean() < APART:
+        return
+    column = np.arange(len(upper))
+    above, below = (np.polyval(np.polyfit(column[apart], edge[apart], 2), column) for edge in (upper, lower))
+    touching = np.isnan(lower) & (upper > below)
+    upper[touching], lower[touching] = above[touching], below[touching]
 
 
 def _runs(column: np.ndarray) -> np.ndarray:
@@ -148,9 +174,8 @@ def _split(
     columns = [c for c in np.flatnonzero(start >= 0) if teeth[:, c].sum() >= 2 * least + 2]
     if len(columns) < 0.3 * len(upper):
         return upper, lower
-    smooth = cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7)
-    seam, depth = _seam(smooth, columns, start, teeth.sum(0), least)
-    if np.median(depth) < SEAM_DEPTH:
+    seam = _seam(cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7), columns, start, teeth.sum(0), least)
+    if _dip(brightness, columns, seam, least) < SEAM_DEPTH:
         return upper, lower
     for column, row in zip(columns, seam, strict=True):
         upper[column], lower[column] = v[row], v[min(row + 1, len(v) - 1)]
@@ -159,12 +184,13 @@ def _split(
 
 def _seam(
     brightness: np.ndarray, columns: list[int], start: np.ndarray, length: np.ndarray, least: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The darkest connected line through columns, and how much darker it is than what is above and below."""
-    rows = np.arange(len(brightness))
-    costs = []
+) -> np.ndarray:
+    """The deepest connected valley of brightness through columns of teeth, as a row of each."""
+    rows, costs = np.arange(len(brightness)), []
+    upright = np.ones((2 * least + 1, 1), np.uint8)
+    valley = cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE) - brightness
     for c in columns:
-        cost = brightness[:, c].copy()
+        cost = -valley[:, c]
         cost[(rows < start[c] + least) | (rows >= start[c] + length[c] - least)] = 1e4
         costs.append(cost)
     total, back = [costs[0]], []
@@ -176,17 +202,15 @@ def _seam(
     seam = [int(total[-1].argmin())]
     for step in reversed(back):
         seam.append(int(np.clip(seam[-1] + step[seam[-1]], 0, len(rows) - 1)))
-    seam = np.array(seam[::-1])
-    depth = [
-        _dip(brightness[start[c] : start[c] + length[c], c], row - start[c])
-        for c, row in zip(columns, seam, strict=True)
-    ]
-    return seam, np.array(depth)
+    return np.array(seam[::-1])
 
 
-def _dip(profile: np.ndarray, row: int) -> float:
-    row = int(np.clip(row, 1, len(profile) - 2))
-    return 1 - profile[row] / max(min(profile[:row].max(), profile[row + 1 :].max()), 1)
+def _dip(brightness: np.ndarray, columns: list[int], seam: np.ndarray, reach: int) -> float:
+    """How much darker a line is on average than what is above and below it within a reach, as a share."""
+    offsets = np.arange(-reach, reach + 1)
+    rows = np.clip(seam[:, None] + offsets, 0, len(brightness) - 1)
+    profile = brightness[rows, np.array(columns)[:, None]].mean(0)
+    return float(1 - profile[reach] / max(min(profile[:reach].max(), profile[reach + 1 :].max()), 1))
 
 
 def _plausible(u: np.ndarray, edge: np.ndarray) -> np.ndarray:
@@ -198,8 +222,10 @@ def _plausible(u: np.ndarray, edge: np.ndarray) -> np.ndarray:
     trend = np.polyval(np.polyfit(u[seen], edge[seen], 2), u[seen])
     near = np.abs(edge[seen] - trend) < max(0.03, 2.5 * np.median(np.abs(edge[seen] - trend)))
     seen = seen[near]
-    window = max(1, round(0.012 / (u[1] - u[0])))
+    step = u[1] - u[0]
+    window = max(1, round(0.018 / step))
     filled = np.interp(u, u[seen], edge[seen])
-    smooth = [np.median(filled[max(0, c - window) : c + window + 1]) for c in range(len(u))]
+    smooth = np.array([np.median(filled[max(0, c - window) : c + window + 1]) for c in range(len(u))], np.float32)
+    smooth = cv2.GaussianBlur(smooth[None], (0, 0), max(0.8, 0.008 / step), borderType=cv2.BORDER_REPLICATE)[0]
     result[seen[0] : seen[-1] + 1] = smooth[seen[0] : seen[-1] + 1]
     return result

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from asymtalker.renderer.landmarks import LIPS_INNER
-from asymtalker.renderer.mouth_frame import MouthFrame
-from asymtalker.renderer.mouth_layers import Layers, build_layers
+from asymtalker.renderer.mouth.frame import MouthFrame
+from asymtalker.renderer.mouth.layers import Layers, OwnPart, build_layers
 
 LEAST_OPEN = 0.35
 """Nothing is drawn between lips that are nowhere further apart than this many pixels."""
@@ -24,7 +24,7 @@ REACH_OF_SHADE = 0.030
 """How far the lips' shade reaches into the mouth (standard deviation, in eye distances)."""
 SHADE_FALL = 0.020
 """Light comes from above: the shade lies so much lower than the lips that throw it, in eye distances."""
-DEEPEST_SHADE = 0.30
+DEEPEST_SHADE = 0.36
 """Share of the light that is left right at the upper lip, and between lips that are almost shut."""
 SHADE_CELLS = 3.0
 """The shade is computed on a grid on which its reach is this many cells."""
@@ -101,7 +101,7 @@ class Mouth:
     ) -> np.ndarray:
         """The open mouth in a box, (h, w, 3) float32."""
         light = self._light(outline, box[:2], size)
-        inside = self._layers.cavity * (0.55 + 0.45 * light[..., None])
+        inside = self._layers.cavity * self._tinted(0.5 + 0.5 * light)
         parts = (self._layers.lower, self._light_lower, jaw), (self._layers.upper, self._light_upper, skull)
         for layer, portrait_light, affine in parts:
             affine = self._from_layer(affine, box[:2])
@@ -110,8 +110,12 @@ class Mouth:
             if portrait_light is not None:
                 before = cv2.warpAffine(portrait_light, affine, size, flags=cv2.INTER_LINEAR, borderValue=1.0)
                 lit = np.minimum(light / before, BRIGHTEST)
-            inside = inside * (1 - seen[..., 3:] / 255) + seen[..., :3] * lit[..., None]
+            inside = inside * (1 - seen[..., 3:] / 255) + seen[..., :3] * self._tinted(lit)
         return inside
+
+    def _tinted(self, light: np.ndarray) -> np.ndarray:
+        """Light (h, w) as a factor of each channel, (h, w, 3): the shade of lips is red."""
+        return light[..., None] * (1 + np.maximum(1 - light, 0)[..., None] * self._layers.warmth)
 
     def _from_layer(self, affine: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
         """An affine map of pixels of the portrait as one from pixels of the layers to pixels of a box."""
@@ -129,17 +133,19 @@ class Mouth:
         hole = np.zeros(cells[::-1], np.uint8)
         cv2.fillPoly(hole, [np.round(fallen * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
         open_share = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), REACH_OF_SHADE * unit * factor[0], borderType=0)
-        light = DEEPEST_SHADE + (1 - DEEPEST_SHADE) * np.minimum(open_share / (0.85 * 255), 1)
+        light = DEEPEST_SHADE + (1 - DEEPEST_SHADE) * np.minimum(open_share / (0.75 * 255), 1)
         return cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)
 
-    def _light_of_portrait(self, ring: np.ndarray, own: np.ndarray | None) -> np.ndarray | None:
-        """The light that the portrait's own teeth already show: 1 for what is painted, and None if all of it is."""
+    def _light_of_portrait(self, ring: np.ndarray, own: OwnPart | None) -> np.ndarray | None:
+        """The light that the photograph's own pixels already show, (h, w) float32: 1 for what is painted, and None if
+        all of it is."""
         if own is None:
             return None
-        outline = np.concatenate(part_lips(ring, self._down)[::-1])
-        outline[len(outline) // 2 :] = outline[len(outline) // 2 :][::-1]
-        light = self._light(outline, tuple(self._layers.corner), own.shape[::-1])
-        return 1 + own * (light - 1)
+        upper, lower = part_lips(ring, self._down)
+        size = own.share.shape[::-1]
+        light = self._light(np.concatenate([lower, upper[::-1]]), tuple(self._layers.corner), size)
+        x, y = cv2.split(own.source - self._layers.corner.astype(np.float32))
+        return 1 + own.share * (cv2.remap(light, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - 1)
 
 
 def part_lips(inner: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asymtalker.renderer.mouth.palette import Palette
+
 
 class Tooth(NamedTuple):
     """Width and height of a crown, how much shorter than the central incisor it ends, roundness of its corners."""
@@ -40,17 +42,8 @@ DEPTH_SHADE = 3.4
 """How fast teeth darken with their depth behind the incisors."""
 SIDE_SHADE = 0.22
 """Share of the light that is lost where a tooth turns away towards its neighbour."""
-TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.20, 0.030
+TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.22, 0.050
 """The tongue's back rises so far above the edge of the lower teeth."""
-
-
-class Palette(NamedTuple):
-    """Colours inside a mouth, RGB (3,) from 0 to 255, as a face's light shows them at the front of the mouth."""
-
-    teeth: np.ndarray
-    gum: np.ndarray
-    tongue: np.ndarray
-    cavity: np.ndarray
 
 
 def paint_upper(places: np.ndarray, edge: float, turn: float, palette: Palette, texel: float) -> np.ndarray:
