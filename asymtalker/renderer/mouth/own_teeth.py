@@ -1,0 +1,231 @@
+"""Finding the teeth that a portrait shows: which are upper and which are lower, and where they end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from asymtalker.renderer.mouth.frame import MouthFrame
+
+OPEN = 0.03
+"""Inner lips that are less apart than this, in eye distances, show no teeth that could be told from lips."""
+LEAST_SHARE = 0.12
+"""Teeth fill at least this share of an open mouth."""
+CONTRAST = 0.16
+"""Teeth are brighter than lips by at least this share of the cheek's brightness."""
+TOP = 0.55
+"""Teeth that begin in this upper part of the opening are upper teeth."""
+SEAM_DEPTH = 0.03
+"""Share of the light that is lost in the line between upper and lower teeth that touch."""
+APART = 0.25
+"""In so many columns a gap is seen between upper and lower teeth that are apart."""
+DARK = 0.35
+"""What is less bright than this share of the teeth is the dark behind them."""
+MIDLINE_REACH = 0.035
+"""The gap between the central incisors is at most so far from the middle of the upper lip, in eye distances."""
+ROW = 0.028
+"""Least visible height of a row of teeth, in eye distances."""
+
+
+class OwnTeeth(NamedTuple):
+    """The teeth of a portrait, by column of the mouth; u, v as in `MouthFrame`.
+
+    Attributes:
+        u: of the columns, (n,), ascending, from corner to corner of the mouth.
+        upper: v of the lower edge of the upper teeth, (n,); NaN where none are seen.
+        lower: v of the upper edge of the lower teeth, (n,); NaN where none are seen.
+        dark: share of each column in which the dark is seen, (n,).
+        middle: u of the gap between the central incisors.
+        color: of well-lit teeth, RGB (3,).
+        cavity: of the dark behind them, RGB (3,); None where none is seen.
+    """
+
+    u: np.ndarray
+    upper: np.ndarray
+    lower: np.ndarray
+    dark: np.ndarray
+    middle: float
+    color: np.ndarray
+    cavity: np.ndarray | None
+
+
+def find_teeth(
+    image: np.ndarray, points: np.ndarray, frame: MouthFrame, lips: np.ndarray, cheek: float
+) -> OwnTeeth | None:
+    """The teeth seen in a portrait, or None if its mouth is shut or shows none.
+
+    Args:
+        image: uint8 (S, S, 3), RGB.
+        points: inner lips, (20, 2) in pixels, as `LIPS_INNER`.
+        frame: of the mouth.
+        lips: pixels of the lips, (n, 3).
+        cheek: brightness of the cheeks.
+    """
+    ring = frame.to_face(points)
+    if (ring[5] - ring[15])[1] < OPEN:
+        return None
+    colors, inside, u, v = _columns(image, ring, frame)
+    score, of_lips = whiteness(colors), whiteness(lips)
+    if not inside.any():
+        return None
+    threshold = _threshold(score[inside], of_lips)
+    teeth = inside & (score > threshold)
+    contrast = (np.median(score[teeth]) - np.median(of_lips)) / max(cheek, 1) if teeth.any() else 0
+    if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST:
+        return None
+    upper, lower = _rows(teeth, colors.mean(-1), inside, v)
+    upper, lower = _plausible(u, upper), _plausible(u, lower)
+    if np.isnan(upper).all() and np.isnan(lower).all():
+        return None
+    bright = colors[teeth]
+    bright = bright[bright[:, 1] >= np.percentile(bright[:, 1], 50)].mean(0)
+    dark = inside & (colors.mean(-1) < DARK * bright.mean())
+    cavity = np.percentile(colors[dark], 30, axis=0) if dark.sum() > 0.04 * inside.sum() else None
+    dark_share = dark.sum(0) / np.maximum(inside.sum(0), 1)
+    return OwnTeeth(u, upper, lower, dark_share, _midline(u, colors.mean(-1), teeth), bright, cavity)
+
+
+def _midline(u: np.ndarray, brightness: np.ndarray, teeth: np.ndarray) -> float:
+    """The u of the darkest column of teeth near the middle of the mouth, 0 if no column is darker than others."""
+    count = teeth.sum(0)
+    column = (brightness * teeth).sum(0) / np.maximum(count, 1)
+    near = np.flatnonzero((np.abs(u) < MIDLINE_REACH) & (count >= 2))
+    if len(near) < 5:
+        return 0.0
+    darkest = near[column[near].argmin()]
+    return float(u[darkest]) if column[darkest] < 0.95 * np.median(column[near]) else 0.0
+
+
+def whiteness(colors: np.ndarray) -> np.ndarray:
+    """High for teeth, low for lips, gums and the dark: (...,) of RGB (..., 3)."""
+    colors = colors.astype(np.float32)
+    return 2 * colors[..., 1] - colors[..., 0]
+
+
+def _columns(
+    image: np.ndarray, ring: np.ndarray, frame: MouthFrame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The open mouth, upright: colours (h, w, 3), which of them are inside the lips (h, w), u (w,) and v (h,)."""
+    step = 1 / frame.unit
+    u = np.arange(ring[0, 0], ring[10, 0], step)
+    v = np.arange(ring[:, 1].min(), ring[:, 1].max() + step, step)
+    places = frame.to_pixels(np.stack(np.meshgrid(u, v), axis=-1)).astype(np.float32)
+    colors = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    top, bottom = np.interp(u, *ring[[0, *range(19, 9, -1)]].T), np.interp(u, *ring[:11].T)
+    return colors.astype(np.float32), (v[:, None] >= top) & (v[:, None] <= bottom), u, v
+
+
+def _threshold(mouth: np.ndarray, lips: np.ndarray) -> float:
+    """Otsu's threshold between teeth and the rest, with as many pixels of lips as of the mouth."""
+    values = np.concatenate([mouth, np.resize(np.sort(lips), len(mouth))])
+    low, high = values.min(), max(values.max(), values.min() + 1)
+    scaled = ((values - low) * (255 / (high - low))).astype(np.uint8)
+    return low + cv2.threshold(scaled, 0, 255, cv2.THRESH_OTSU)[0] * (high - low) / 255
+
+
+def _rows(
+    teeth: np.ndarray, brightness: np.ndarray, inside: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The edge of the upper and that of the lower teeth in each column, (w,) each; NaN where there is none."""
+    upper, lower = np.full((2, teeth.shape[1]), np.nan)
+    touching = np.full(teeth.shape[1], -1)
+    for column in range(teeth.shape[1]):
+        runs = _runs(teeth[:, column])
+        rows = np.flatnonzero(inside[:, column])
+        if not len(runs) or len(rows) < 3:
+            continue
+        (start, end), middle = runs[0], rows[0] + TOP * (rows[-1] - rows[0])
+        if start > middle:
+            lower[column] = v[start]
+            continue
+        upper[column] = v[end - 1]
+        if len(runs) > 1:
+            lower[column] = v[runs[1][0]]
+        else:
+            touching[column] = start
+    _close_gaps(upper, lower)
+    return _split(upper, lower, np.where(np.isnan(lower), touching, -1), teeth, brightness, v)
+
+
+def _close_gaps(upper: np.ndarray, lower: np.ndarray) -> None:
+    """Where upper and lower teeth touch in a few columns only, divides them there as in the others, in place."""
+    apart = np.isfinite(upper) & np.isfinite(lower)
+    if apart.mean() < APART:
+        return
+    column = np.arange(len(upper))
+    above, below = (np.polyval(np.polyfit(column[apart], edge[apart], 2), column) for edge in (upper, lower))
+    touching = np.isnan(lower) & (upper > below)
+    upper[touching], lower[touching] = above[touching], below[touching]
+
+
+def _runs(column: np.ndarray) -> np.ndarray:
+    """Starts and ends (n, 2) of the runs of at least two true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], column.astype(np.int8), [0]]))).reshape(-1, 2)
+    return edges[edges[:, 1] - edges[:, 0] >= 2]
+
+
+def _split(
+    upper: np.ndarray, lower: np.ndarray, start: np.ndarray, teeth: np.ndarray, brightness: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides upper from lower teeth where they touch, along the dark line between them, if there is one."""
+    least = max(2, round(ROW / (v[1] - v[0])))
+    columns = [c for c in np.flatnonzero(start >= 0) if teeth[:, c].sum() >= 2 * least + 2]
+    if len(columns) < 0.3 * len(upper):
+        return upper, lower
+    seam = _seam(cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7), columns, start, teeth.sum(0), least)
+    if _dip(brightness, columns, seam, least) < SEAM_DEPTH:
+        return upper, lower
+    for column, row in zip(columns, seam, strict=True):
+        upper[column], lower[column] = v[row], v[min(row + 1, len(v) - 1)]
+    return upper, lower
+
+
+def _seam(
+    brightness: np.ndarray, columns: list[int], start: np.ndarray, length: np.ndarray, least: int
+) -> np.ndarray:
+    """The deepest connected valley of brightness through columns of teeth, as a row of each."""
+    rows, costs = np.arange(len(brightness)), []
+    upright = np.ones((2 * least + 1, 1), np.uint8)
+    valley = cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE) - brightness
+    for c in columns:
+        cost = -valley[:, c]
+        cost[(rows < start[c] + least) | (rows >= start[c] + length[c] - least)] = 1e4
+        costs.append(cost)
+    total, back = [costs[0]], []
+    for cost in costs[1:]:
+        padded = np.pad(total[-1], 1, constant_values=1e6)
+        options = np.stack([padded[:-2], padded[1:-1] - 0.5, padded[2:]])
+        back.append(options.argmin(0) - 1)
+        total.append(cost + options.min(0))
+    seam = [int(total[-1].argmin())]
+    for step in reversed(back):
+        seam.append(int(np.clip(seam[-1] + step[seam[-1]], 0, len(rows) - 1)))
+    return np.array(seam[::-1])
+
+
+def _dip(brightness: np.ndarray, columns: list[int], seam: np.ndarray, reach: int) -> float:
+    """How much darker a line is on average than what is above and below it within a reach, as a share."""
+    offsets = np.arange(-reach, reach + 1)
+    rows = np.clip(seam[:, None] + offsets, 0, len(brightness) - 1)
+    profile = brightness[rows, np.array(columns)[:, None]].mean(0)
+    return float(1 - profile[reach] / max(min(profile[:reach].max(), profile[reach + 1 :].max()), 1))
+
+
+def _plausible(u: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """An edge without outliers; all NaN if it is seen in too few columns."""
+    seen = np.flatnonzero(~np.isnan(edge))
+    result = np.full_like(edge, np.nan)
+    if len(seen) < max(4, 0.2 * len(u)):
+        return result
+    trend = np.polyval(np.polyfit(u[seen], edge[seen], 2), u[seen])
+    near = np.abs(edge[seen] - trend) < max(0.03, 2.5 * np.median(np.abs(edge[seen] - trend)))
+    seen = seen[near]
+    step = u[1] - u[0]
+    window = max(1, round(0.018 / step))
+    filled = np.interp(u, u[seen], edge[seen])
+    smooth = np.array([np.median(filled[max(0, c - window) : c + window + 1]) for c in range(len(u))], np.float32)
+    smooth = cv2.GaussianBlur(smooth[None], (0, 0), max(0.8, 0.008 / step), borderType=cv2.BORDER_REPLICATE)[0]
+    result[seen[0] : seen[-1] + 1] = smooth[seen[0] : seen[-1] + 1]
+    return result
