@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from asymtalker.renderer.landmarks import OVAL
+from asymtalker.renderer.landmarks import LIPS_INNER, OVAL
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, JAW, split_lips
 from asymtalker.renderer.motion import FaceFrame, pose_basis
 from asymtalker.renderer.warp import resize_field
@@ -52,6 +52,7 @@ class Displacement:
         self.side, self.points, self.frame = side, points, FaceFrame.of(points)
         ticks = np.linspace(0, side - 1, NODES, dtype=np.float32)
         self._nodes = np.stack(np.meshgrid(ticks, ticks), axis=-1)
+        self._pixels = _pixels(0, 0, side, side)
         self._fade = _border_fade(self._nodes, side)
         basis = self._in_pixels(self._pose_basis(self._nodes))
         self._pose = basis * (self._fade * _head_weight(self._nodes, points, side))[..., None, None]
@@ -70,22 +71,30 @@ class Displacement:
         """
         return self.points[:, :2] + moves + self._pose_of_points @ pose
 
+    def skull(self, pose: np.ndarray) -> np.ndarray:
+        """How the head moves what is at the depth of the lips: an affine map (2, 3) of pixels."""
+        middle = self.points[list(LIPS_INNER)].mean(0)
+        places = middle + np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+        centre, right, down = places[:, :2] + self._in_pixels(pose_basis(self.frame.to_face(places))) @ pose
+        linear = np.stack([right - centre, down - centre], axis=1)
+        return np.concatenate([linear, (centre - linear @ middle[:2])[:, None]], axis=1)
+
     def places(self, moves: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Where each pixel of a frame lies in the portrait: (side, side, 2) float32 in pixels; arguments as above."""
         head = self._pose @ pose.astype(np.float32)
         halves = [
-            self._came_from(head + spline(moves[moving]))
+            self._came_from(head + spline(moves[moving])) - self._nodes
             for spline, moving in zip(self._splines, self._moving, strict=True)
         ]
         line = MouthLine(self.moved(moves, pose), self.frame.unit)
-        size = (self.side, self.side)
         below = line.below(self._nodes)[..., None]
-        places = resize_field(halves[0] + below * (halves[1] - halves[0]), size)
+        places = resize_field(halves[0] + below * (halves[1] - halves[0]), (self.side, self.side))
         left, top, right, bottom = line.box(self.side)
         if right > left and bottom > top:
             upper, lower = (self._inside(half, (left, top, right, bottom)) for half in halves)
             below = line.below(_pixels(left, top, right, bottom))[..., None]
             places[top:bottom, left:right] = upper + below * (lower - upper)
+        places += self._pixels
         return places
 
     def _came_from(self, displacement: np.ndarray) -> np.ndarray:

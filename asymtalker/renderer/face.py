@@ -13,6 +13,7 @@ from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.lids import Lids
 from asymtalker.renderer.lips import Lips
 from asymtalker.renderer.motion import Motion
+from asymtalker.renderer.mouth import Mouth
 from asymtalker.renderer.warp import look_up
 
 INPAINT_MARGIN = 0.006
@@ -37,6 +38,7 @@ class Face:
         self.points = points
         self.lips = Lips(points, keep_smile)
         self.displacement = Displacement(points, image.shape[0])
+        self._mouth = Mouth.of(image, points)
         self._lids = Lids(lips_alone(image, points, self.displacement.frame.unit), points)
 
     def render(self, motion: Motion, rest: np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -49,8 +51,9 @@ class Face:
         for lips, shut, pose, still in zip(motion.lips, motion.lids, motion.pose, rest, strict=True):
             moves = self.lips.moves(lips, float(still))
             frame = look_up(self._lids.draw(float(shut)), self.displacement.places(moves, pose), self._device)
-            ring = self.displacement.moved(moves, pose)[list(LIPS_INNER)]
-            cv2.fillPoly(frame, [np.round(ring * 16).astype(np.int32)], (40, 15, 15), cv2.LINE_AA, 4)
+            skull = self.displacement.skull(pose)
+            jaw = skull + np.array([[0, 0, 1]]) * self.lips.jaw(moves)[:, None]
+            self._mouth.draw(frame, self.displacement.moved(moves, pose)[list(LIPS_INNER)], skull, jaw)
             yield frame
 
 

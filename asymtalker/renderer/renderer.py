@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -27,16 +27,24 @@ class FaceRenderer(ModelMixin, ConfigMixin):
     like. Its only weights are those that find landmarks, and the principal movements of lips.
 
     Args:
-        hidden_dim: see `LandmarkFinder`.
         lip_movements: how many principal movements of the lips are kept.
+        locator, face, mouth, eye, rank: see `LandmarkFinder`.
     """
 
     _keep_in_fp32_modules = ["finder", "lips_basis", "lips_scale"]
 
     @register_to_config
-    def __init__(self, lip_movements: int = 6) -> None:
+    def __init__(
+        self,
+        lip_movements: int = 6,
+        locator: Sequence[int] = (16, 24, 32, 48),
+        face: Sequence[int] = (24, 32, 64, 96),
+        mouth: Sequence[int] = (24, 48, 96),
+        eye: Sequence[int] = (24, 32, 64),
+        rank: int = 64,
+    ) -> None:
         super().__init__()
-        self.finder = LandmarkFinder()
+        self.finder = LandmarkFinder(locator, face, mouth, eye, rank)
         self.register_buffer("lips_basis", torch.eye(lip_movements, 2 * len(LIPS)))
         self.register_buffer("lips_scale", torch.ones(lip_movements))
 
@@ -50,12 +58,12 @@ class FaceRenderer(ModelMixin, ConfigMixin):
         return self.finder.observe(portrait)
 
     def prepare(self, portrait: np.ndarray, observed: Observation, keep_smile: bool = False) -> Face:
-        """Makes a square portrait, uint8 (S, S, 3), ready to be moved; `keep_smile`: see `asymtalker.renderer.lips.Lips`."""
+        """Makes a square portrait, uint8 (S, S, 3), ready to be moved; for `keep_smile` see `Lips`."""
         return Face(portrait, observed.points, keep_smile, self.device)
 
-    def render(self, face: Face, observed: Observation, motion: Motion) -> Iterator[np.ndarray]:
-        """Yields the frames of a motion, uint8 (S, S, 3)."""
-        return face.render(self.plausible(motion, observed.confidence))
+    def render(self, portrait: np.ndarray, observed: Observation, motion: Motion) -> Iterator[np.ndarray]:
+        """Yields a square portrait, uint8 (S, S, 3), as it moves: frames of the same size."""
+        return self.prepare(portrait, observed).render(self.plausible(motion, observed.confidence))
 
     def plausible(self, motion: Motion, confidence: float = 1.0) -> Motion:
         """The motion with lips as lips can be, and less of it where the landmarks are uncertain."""

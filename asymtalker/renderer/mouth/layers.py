@@ -201,7 +201,10 @@ def _trend(u: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seen = np.flatnonzero(np.isfinite(edge))
     bend = np.polyfit(u[seen], edge[seen], 2)
     first, last = u[seen[[0, -1]]]
-    ends = [(end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -0.4, 0.4))) for end in (first, last)]
+    ends = [
+        (end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -0.4, 0.4)))
+        for end in (first, last)
+    ]
     beside = [(end + step, v + slope * step) for (end, v, slope), step in zip(ends, (-0.15, 0.15), strict=True)]
     points = [beside[0], *zip(u[seen], edge[seen], strict=True), beside[1]]
     return tuple(np.array(points).T)

@@ -174,7 +174,13 @@ def _split(
     columns = [c for c in np.flatnonzero(start >= 0) if teeth[:, c].sum() >= 2 * least + 2]
     if len(columns) < 0.3 * len(upper):
         return upper, lower
-    seam = _seam(cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7), columns, start, teeth.sum(0), least)
+    seam = _seam(
+        cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7),
+        columns,
+        start,
+        teeth.sum(0),
+        least,
+    )
     if _dip(brightness, columns, seam, least) < SEAM_DEPTH:
         return upper, lower
     for column, row in zip(columns, seam, strict=True):
@@ -182,9 +188,7 @@ def _split(
     return upper, lower
 
 
-def _seam(
-    brightness: np.ndarray, columns: list[int], start: np.ndarray, length: np.ndarray, least: int
-) -> np.ndarray:
+def _seam(brightness: np.ndarray, columns: list[int], start: np.ndarray, length: np.ndarray, least: int) -> np.ndarray:
     """The deepest connected valley of brightness through columns of teeth, as a row of each."""
     rows, costs = np.arange(len(brightness)), []
     upright = np.ones((2 * least + 1, 1), np.uint8)
