@@ -88,9 +88,12 @@ class AsymTalkerPipeline(DiffusionPipeline):
         color_match: default strength of the Lab match to the portrait, 0 to 1.
         guidance_scale: default of the audio guidance `uncond + w·(cond − uncond)`; 1 is none, for a student that has it
             distilled.
+        renderer: turns the network's motion into pixels of the portrait at its own resolution; None: frames are what
+            the autoencoder decodes.
     """
 
     model_cpu_offload_seq = "speech_encoder->transformer->vae"
+    _optional_components = ["renderer"]
 
     @classmethod
     def download(
@@ -130,9 +133,12 @@ class AsymTalkerPipeline(DiffusionPipeline):
         color_match: float = 0.0,
         guidance_scale: float = 1.0,
         first_continuity_frames: int | None = None,
+        renderer: ModelMixin | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler)
+        self.register_modules(
+            transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler, renderer=renderer
+        )
         self.register_to_config(
             window_frames=window_frames,
             continuity_frames=continuity_frames,
