@@ -8,11 +8,11 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image, ImageDraw, ImageFont
 
 LABEL = "AI-generated"
-LABEL_SHARE = 0.055
-"""Height of the label's letters, as a share of the frame's shorter side."""
+LABEL_SHARE, LABEL_SIDE, LARGE_LABEL_SHARE = 0.055, 256, 0.02
+"""Height of the label's letters, as a share of the frame's shorter side up to `LABEL_SIDE` pixels, and of the rest."""
 SMALLEST_LABEL = 8
-SURROUNDINGS = 4
-"""Pixels around what moves that are converted with it: the conversion filters colour over its neighbours."""
+CHANGED, SEEN = 4, 8
+"""Pixels around what moves: so far its colours reach in 4:2:0, and so much is converted to get these right."""
 BLACK, GREY, LEVELS = 16, 128, 219
 """Of BT.709's limited range: luma of black, chroma of grey, and how far luma goes up from black to white."""
 
@@ -35,7 +35,7 @@ class YuvConverter:
         self.size = tuple(side + side % 2 for side in size)
         """(width, height) of the converted frames."""
         self._label = _Label(self.size) if label else None
-        self._moving = None if moving is None else _even(moving, self.size)
+        self._moving = None if moving is None else _even(moving, self.size, CHANGED)
         if self._moving == (0, 0, *self.size):
             self._moving = None
         self._last: list[np.ndarray] | None = None
@@ -62,11 +62,13 @@ class YuvConverter:
             frame = _to_yuv(image)
             self._last = [plane.copy() for plane in _planes(frame)]
             return frame
-        left, top, right, bottom = moving
-        part = _planes(_to_yuv(image[top:bottom, left:right]))
+        seen = _even(moving, self.size, SEEN - CHANGED)
+        part = _planes(_to_yuv(image[seen[1] : seen[3], seen[0] : seen[2]]))
         frame = av.VideoFrame(*self.size, "yuv420p")
-        for scale, last, changed, plane in zip((1, 2, 2), self._last, part, _planes(frame), strict=True):
-            last[top // scale : bottom // scale, left // scale : right // scale] = changed
+        for scale, last, converted, plane in zip((1, 2, 2), self._last, part, _planes(frame), strict=True):
+            left, top, right, bottom = (edge // scale for edge in moving)
+            x, y = seen[0] // scale, seen[1] // scale
+            last[top:bottom, left:right] = converted[top - y : bottom - y, left - x : right - x]
             plane[:] = last
         return frame
 
@@ -80,7 +82,7 @@ class _Label:
 
     def __init__(self, size: tuple[int, int]) -> None:
         width, height = size
-        letters = max(SMALLEST_LABEL, round(LABEL_SHARE * min(size)))
+        letters = _letter_height(min(size))
         font, margin = ImageFont.load_default(letters), max(2, letters // 3)
         image = Image.new("LA", size)
         pen = ImageDraw.Draw(image)
@@ -89,7 +91,7 @@ class _Label:
         plate = (left - margin // 2, top - margin // 2, right + margin // 2, bottom + margin // 2)
         pen.rounded_rectangle(plate, radius=margin, fill=(0, 110))
         pen.text(corner, LABEL, font=font, anchor="rd", fill=(255, 235))
-        left, top, right, bottom = _even(image.getbbox(), size, surroundings=0)
+        left, top, right, bottom = _even(image.getbbox(), size, 0)
         light, opacity = np.moveaxis(np.asarray(image.crop((left, top, right, bottom)), dtype=np.float32), -1, 0)
         opacity, luma = opacity / 255, BLACK + LEVELS * light / 255
         coarse = opacity.reshape(len(opacity) // 2, 2, -1, 2).mean((1, 3))
@@ -105,7 +107,14 @@ class _Label:
             plane[place] = (plane[place] * kept + added).round()
 
 
-def _even(rectangle: Rectangle, size: tuple[int, int], surroundings: int = SURROUNDINGS) -> Rectangle:
+def _letter_height(side: int) -> int:
+    """Of the label, in pixels; `side` is the frame's shorter one. Large frames do not need a third of it."""
+    return max(
+        SMALLEST_LABEL, round(LABEL_SHARE * min(side, LABEL_SIDE) + LARGE_LABEL_SHARE * max(side - LABEL_SIDE, 0))
+    )
+
+
+def _even(rectangle: Rectangle, size: tuple[int, int], surroundings: int) -> Rectangle:
     """The rectangle with its surroundings inside frames of an even `size` (width, height), with even edges."""
     left, top = (max(edge - surroundings, 0) // 2 * 2 for edge in rectangle[:2])
     right, bottom = ((edge + surroundings + 1) // 2 * 2 for edge in rectangle[2:])
