@@ -66,7 +66,7 @@ def test_a_wide_open_mouth_is_shut_without_a_fold(observed):
 
 
 def test_the_skull_takes_the_lips_along(displacement, observed):
-    pose = POSE + [0.1, 0, 0, 0, 0, 0]
+    pose = POSE + np.array([0.1, 0, 0, 0, 0, 0])
     skull = displacement.skull(pose)
     expected = displacement.moved(np.zeros((478, 2)), pose)[[13, 14]]
     found = observed.points[[13, 14], :2] @ skull[:, :2].T + skull[:, 2]
