@@ -102,10 +102,11 @@ def outline(checkpoint: str | Path) -> AsymTalkerPipeline:
     folder = Path(checkpoint)
     try:
         index = json.loads((folder / "model_index.json").read_text())
-        parts = {name: _outline_part(folder, name, *value) for name, value in index.items() if isinstance(value, list)}
+        named = {name: value for name, value in index.items() if isinstance(value, list)}
+        parts = {name: _outline_part(folder, name, *value) for name, value in named.items() if value[0]}
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ValueError(f"{folder} is not the folder of a checkpoint: {error}") from error
-    settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
+    settings = {name: value for name, value in index.items() if name not in named and not name.startswith("_")}
     with torch.device("meta"):
         return AsymTalkerPipeline(**parts, **settings).to("meta")
 
