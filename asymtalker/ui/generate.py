@@ -185,9 +185,7 @@ class GenerateTab:
                 seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
                 steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
                 sizes = [(f"{size} × {size}", size) for size in sorted({side, largest_size(self.checkpoint)})]
-                size = gr.Dropdown(
-                    sizes, value=side, label="Size", info=f"of the network, trained at {side}", min_width=120
-                )
+                size = gr.Dropdown(sizes, value=side, label="Network size", info=f"trained at {side}", min_width=120)
             view = build_view()
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
         return [seed, steps, size, label], view
