@@ -41,7 +41,7 @@ NETWORKS = {
 }
 """The network that each stage runs."""
 RENDERER = "renderer"
-"""The component that no outline has: it works on the portrait's pixels, of which the meta device has none. It is small."""
+"""The component that no outline has: it works on a portrait's pixels, of which the meta device has none."""
 GB = 1e9
 HEADROOM = 1.2
 """Memory that is asked for, over what is computed."""

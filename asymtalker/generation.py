@@ -98,7 +98,7 @@ class GenerateOptions:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
         _check_whole("size", self.size, 1, MAX_SIZE)
-        _check_whole("max_side", self.max_side, *MAX_SIDES)
+        _check_whole("max_side", self.max_side, *MAX_SIDES, optional=False)
         _check_number("color_match", self.color_match, 0, 1)
         _check_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -107,8 +107,8 @@ class GenerateOptions:
             raise ValueError(f"view must be {' or '.join(get_args(View))}, not {self.view!r}.")
 
 
-def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not (isinstance(value, int) and low <= value <= high):
+def _check_whole(name: str, value: int | None, low: int, high: int, optional: bool = True) -> None:
+    if not (value is None and optional) and not (isinstance(value, int) and low <= value <= high):
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
 
 
