@@ -76,6 +76,8 @@ class GenerateOptions:
         max_seconds: speech longer than this is refused; None sets no limit.
         view: what the video shows: the whole "picture", with the animated square in its place, or the "square" alone.
         max_side: long side of the video in pixels, at most, 128 to 4096; a smaller picture keeps its size.
+        keep_smile: leave the lips as the portrait has them while nothing is said, rather than shut; counts for
+            checkpoints with a renderer.
 
     Raises:
         ValueError: an option is out of its range.
@@ -93,6 +95,7 @@ class GenerateOptions:
     max_seconds: float | None = None
     view: View = "picture"
     max_side: int = 1080
+    keep_smile: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
@@ -321,6 +324,7 @@ def stream_chunks(
             height=options.size,
             color_match=options.color_match,
             reference_mode=options.reference_mode,
+            keep_smile=options.keep_smile,
         )
     return _explaining(stream, pipeline, options)
 
