@@ -34,6 +34,8 @@ END = 0.03
 """The same beside the last tooth seen."""
 HIDDEN = 0.006
 """Painted teeth end so far above the edge of the portrait's own before them."""
+BEND = 0.12
+"""The row of painted teeth that continues the portrait's own rises at most so steeply towards the corners."""
 LEAST_DEPTH = 0.04
 """What is seen below the upper teeth is taken from the photograph if it is at least so high."""
 LOWER_RING, UPPER_RING = list(range(11)), [0, *range(19, 9, -1)]
@@ -144,13 +146,14 @@ class _Builder:
         """All that is seen below the upper teeth goes with the jaw: lower teeth, tongue, and the dark between."""
         own = self.own
         top, bottom = (np.interp(own.u, *self.ring[half].T) for half in (UPPER_RING, LOWER_RING))
-        begin = np.where(np.isfinite(own.upper), own.upper, top) + 1.5 * max(1.5, self.blur) / self.frame.unit
+        edge = _seen_edge(own)
+        begin = (top if edge is None else np.interp(own.u, *_trend(own.u, edge))) + 0.004 + 2 * max(1.5, self.blur) / self.frame.unit
         middle = np.abs(own.u - own.u.mean()) < 0.1
         if np.median((bottom - begin)[middle]) < LEAST_DEPTH:
             return None
         begin, lip = (np.interp(self.u, own.u, line) for line in (begin, bottom - LIP_MARGIN))
         beside = np.maximum(own.u[0] - self.u, self.u - own.u[-1])
-        share = np.clip(1 - (begin - self.v) / 0.015, 0, 1) * np.clip(-beside / END, 0, 1)
+        share = np.clip(1 - (begin - self.v) / 0.03, 0, 1) * np.clip(-beside / END, 0, 1)
         share *= np.clip(1 - (self.v - lip) / FADE, 0, 1) * (lip > begin)
         return self._lay(layer, share, np.clip(self.v, np.minimum(begin, lip), lip))
 
@@ -186,7 +189,7 @@ def _edges(ring: np.ndarray, own: OwnTeeth | None) -> tuple[float, float]:
         middle = np.abs(own.u - own.u.mean()) < 0.09
         if np.isfinite(own.upper[middle]).any():
             upper = float(np.nanmedian(own.upper[middle]))
-            lower = max(upper - OVERBITE, lower_lip - 0.03)
+            lower = upper - OVERBITE if lower_lip - upper < LEAST_DEPTH else lower_lip
         if np.isfinite(own.lower[middle]).any():
             lower = float(np.nanmedian(own.lower[middle]))
     return upper, lower
@@ -201,7 +204,7 @@ def _trend(u: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seen = np.flatnonzero(np.isfinite(edge))
     bend = np.polyfit(u[seen], edge[seen], 2)
     first, last = u[seen[[0, -1]]]
-    ends = [(end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -0.4, 0.4))) for end in (first, last)]
+    ends = [(end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -BEND, BEND))) for end in (first, last)]
     beside = [(end + step, v + slope * step) for (end, v, slope), step in zip(ends, (-0.15, 0.15), strict=True)]
     points = [beside[0], *zip(u[seen], edge[seen], strict=True), beside[1]]
     return tuple(np.array(points).T)
