@@ -22,7 +22,7 @@ SHOWN = 0.022
 """How far the upper teeth reach below the line of shut lips, in eye distances."""
 LIP_LIFT = 0.25
 """Share of an open mouth that is due to a raised upper lip."""
-LOWER_SHOWN = 0.012
+LOWER_SHOWN = 0.006
 """How far the lower teeth reach above it."""
 OVERBITE = 0.022
 """How far upper teeth cover lower ones when the jaws are shut."""
@@ -34,6 +34,8 @@ END = 0.03
 """The same beside the last tooth seen."""
 HIDDEN = 0.006
 """Painted teeth end so far above the edge of the portrait's own before them."""
+DARKEST = 0.12
+"""The dark behind the portrait's own teeth is at most this share as bright as they are."""
 BEND = 0.12
 """The row of painted teeth that continues the portrait's own rises at most so steeply towards the corners."""
 LEAST_DEPTH = 0.04
@@ -177,7 +179,10 @@ def build_layers(image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> La
 def _with_own(colors: Palette, own: OwnTeeth | None) -> Palette:
     if own is None:
         return colors
-    return colors._replace(teeth=own.color, cavity=colors.cavity if own.cavity is None else own.cavity)
+    cavity = colors.cavity
+    if own.cavity is not None:
+        cavity = own.cavity * min(1.0, DARKEST * own.color.mean() / max(own.cavity.mean(), 1))
+    return colors._replace(teeth=own.color, cavity=cavity)
 
 
 def _edges(ring: np.ndarray, own: OwnTeeth | None) -> tuple[float, float]:

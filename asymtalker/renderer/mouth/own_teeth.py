@@ -15,6 +15,8 @@ LEAST_SHARE = 0.12
 """Teeth fill at least this share of an open mouth."""
 CONTRAST = 0.16
 """Teeth are brighter than lips by at least this share of the cheek's brightness."""
+TIP_DEPTH = 0.06
+"""The same for the tips of lower teeth that are seen in a few columns only."""
 TOP = 0.55
 """Teeth that begin in this upper part of the opening are upper teeth."""
 SEAM_DEPTH = 0.03
@@ -162,24 +164,29 @@ def _divide(
     """Divides upper from lower teeth, in place, along the dark line between them, if there is one: they may touch."""
     step = v[1] - v[0]
     least = max(2, round(ROW / step))
-    columns = np.flatnonzero(extent[:, 1] - extent[:, 0] >= 2 * least + 2)
-    if len(columns) < BOTH * len(upper):
-        return
     smooth = cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / step), sigmaY=0.7)
-    seam = _seam(smooth, columns, extent, least)
-    if _dip(brightness, columns, seam, least) < SEAM_DEPTH:
-        return
-    for column, row in zip(columns, seam, strict=True):
-        above, below = np.flatnonzero(teeth[: row + 1, column]), np.flatnonzero(teeth[row:, column])
-        upper[column] = v[above[-1]] if len(above) else np.nan
-        lower[column] = v[row + below[0]] if len(below) else np.nan
-
-
-def _seam(brightness: np.ndarray, columns: np.ndarray, extent: np.ndarray, least: int) -> np.ndarray:
-    """The deepest connected valley of brightness through columns of teeth, as a row of each."""
-    rows, costs = np.arange(len(brightness)), []
     upright = np.ones((2 * least + 1, 1), np.uint8)
-    valley = cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE) - brightness
+    between = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE)
+    valley = (between - smooth) / np.maximum(between, 1)
+    columns = np.flatnonzero(extent[:, 1] - extent[:, 0] >= 2 * least + 2)
+    if len(columns) >= BOTH * len(upper):
+        seam = _seam(valley, columns, extent, least)
+        if _dip(brightness, columns, seam, least) >= SEAM_DEPTH:
+            for column, row in zip(columns, seam, strict=True):
+                above, below = np.flatnonzero(teeth[: row + 1, column]), np.flatnonzero(teeth[row:, column])
+                upper[column] = v[above[-1]] if len(above) else np.nan
+                lower[column] = v[row + below[0]] if len(below) else np.nan
+            return
+    for column in np.flatnonzero(np.isfinite(upper)):  # the tips of lower teeth at the edge of the upper ones
+        end = int(np.searchsorted(v, upper[column]))
+        first = max(end - least, extent[column, 0] + least)
+        if first < end and valley[first:end, column].max() > TIP_DEPTH:
+            upper[column] = v[first + valley[first:end, column].argmax()]
+
+
+def _seam(valley: np.ndarray, columns: np.ndarray, extent: np.ndarray, least: int) -> np.ndarray:
+    """The deepest connected valley through columns of teeth, as a row of each."""
+    rows, costs = np.arange(len(valley)), []
     for c in columns:
         cost = -valley[:, c]
         cost[(rows < extent[c, 0] + least) | (rows >= extent[c, 1] - least)] = 1e4
@@ -187,7 +194,7 @@ def _seam(brightness: np.ndarray, columns: np.ndarray, extent: np.ndarray, least
     total, back = [costs[0]], []
     for cost in costs[1:]:
         padded = np.pad(total[-1], 1, constant_values=1e6)
-        options = np.stack([padded[:-2], padded[1:-1] - 0.5, padded[2:]])
+        options = np.stack([padded[:-2], padded[1:-1] - 0.003, padded[2:]])
         back.append(options.argmin(0) - 1)
         total.append(cost + options.min(0))
     seam = [int(total[-1].argmin())]

@@ -81,7 +81,7 @@ def paint_lower(places: np.ndarray, edge: float, turn: float, palette: Palette, 
     gum_line = edge + LOWER[0].height - 0.012
     shade = _depth_shade(u, ARCH[1])[..., None]
     _over(layer, palette.gum * shade, _step(v - gum_line + 0.03, texel) * _step(0.24 - np.abs(u), 0.02))
-    _paint_row(layer, u, edge - v, LOWER, ARCH[1], turn, 0.88 * palette.teeth, texel)
+    _paint_row(layer, u, edge - v, LOWER, ARCH[1], turn, 0.80 * palette.teeth, texel)
     return layer
 
 
