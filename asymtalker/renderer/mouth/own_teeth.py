@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from asymtalker.renderer.mouth.frame import MouthFrame
+from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
 
 OPEN = 0.03
 """Inner lips that are less apart than this, in eye distances, show no teeth that could be told from lips."""
@@ -80,7 +80,7 @@ def find_teeth(
     if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST:
         return None
     upper, lower = _rows(teeth, colors.mean(-1), inside, v)
-    top = np.interp(u, *ring[[0, *range(19, 9, -1)]].T)
+    top = np.interp(u, *ring[UPPER_RING].T)
     upper[upper - top < LEAST_HEIGHT] = np.nan  # cut off by the lower lip: this is not where the teeth end
     upper, lower = _plausible(u, upper), _plausible(u, lower)
     if np.isnan(upper).all() and np.isnan(lower).all():
@@ -119,7 +119,7 @@ def _columns(
     v = np.arange(ring[:, 1].min(), ring[:, 1].max() + step, step)
     places = frame.to_pixels(np.stack(np.meshgrid(u, v), axis=-1)).astype(np.float32)
     colors = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    top, bottom = np.interp(u, *ring[[0, *range(19, 9, -1)]].T), np.interp(u, *ring[:11].T)
+    top, bottom = np.interp(u, *ring[UPPER_RING].T), np.interp(u, *ring[LOWER_RING].T)
     return colors.astype(np.float32), (v[:, None] >= top) & (v[:, None] <= bottom), u, v
 
 

@@ -50,12 +50,12 @@ def palette(image: np.ndarray, points: np.ndarray, unit: float) -> Palette:
     """The colours of a portrait, uint8 (S, S, 3), with landmarks (478, 3) in pixels and an eye distance `unit`."""
     lip = np.median(lip_pixels(image, points, unit), axis=0)
     chroma = lip / max(lip.mean(), 1)
-    black = 0.6 * np.percentile(image[::4, ::4].mean(-1), 1)  # a faded print has no deep black
+    black = 0.45 * np.percentile(image[::4, ::4].mean(-1), 1)  # a faded print has no deep black
     return Palette(
         teeth=_teeth(image, points, unit, lip),
         gum=0.80 * lip.mean() * chroma**1.1,
         tongue=0.72 * lip.mean() * chroma**1.2,
-        cavity=np.maximum(0.13 * lip.mean() * np.minimum(chroma**1.8, [9, 1, chroma[1] ** 1.8]), black),
+        cavity=max(0.12 * lip.mean(), black) * np.minimum(chroma**1.8, [1.8, 1, chroma[1] ** 1.8]),
         warmth=0.9 * (chroma - 1),
     )
 

@@ -42,7 +42,7 @@ DEPTH_SHADE = 3.4
 """How fast teeth darken with their depth behind the incisors."""
 SIDE_SHADE = 0.22
 """Share of the light that is lost where a tooth turns away towards its neighbour."""
-TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.22, 0.050
+TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.24, 0.060
 """The tongue's back rises so far above the edge of the lower teeth."""
 
 
