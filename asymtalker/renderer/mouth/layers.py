@@ -1,4 +1,4 @@
-"""The layers of a mouth's inside, made once a portrait: the photograph's own pixels where it shows teeth, else painted."""
+"""The layers of a mouth's inside, made once a portrait: the photograph's pixels where it shows teeth, else painted."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ OVERBITE = 0.022
 """How far upper teeth cover lower ones when the jaws are shut."""
 LIP_MARGIN = 0.008
 """Pixels nearer to the lips than this may be lips; those beside them are repeated instead, in eye distances."""
+TEETH_MARGIN = 0.004
+"""What is below the upper teeth begins so far from their edge, in eye distances."""
 FADE = 0.04
 """Behind the lips of the portrait its own teeth pass into painted ones over this distance."""
 END = 0.03
@@ -142,7 +144,7 @@ class _Builder:
         edge = np.interp(self.u, own.u[seen], own.upper[seen])
         lip = np.interp(self.u, *self.ring[UPPER_RING].T) + LIP_MARGIN
         beside = np.maximum(own.u[seen[0]] - self.u, self.u - own.u[seen[-1]])
-        share = np.clip(0.5 + (edge - soft / 2 - self.v) / soft, 0, 1) * np.clip(1 - beside / END, 0, 1)
+        share = np.clip(0.5 + (edge + texel / 2 - self.v) / soft, 0, 1) * np.clip(1 - beside / END, 0, 1)
         share *= np.clip(1 - (lip - self.v) / FADE, 0, 1)
         # The edge itself is mixed with the lip behind it: the tooth is continued from within.
         within = np.clip(self.v, lip, np.maximum(edge - soft - 0.5 * texel, lip))
@@ -222,12 +224,10 @@ def _trend(u: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An edge of teeth where it is seen, and how it goes on beside it: u and v of points of it."""
     seen = np.flatnonzero(np.isfinite(edge))
     bend = np.polyfit(u[seen], edge[seen], 2)
-    first, last = u[seen[[0, -1]]]
-    ends = [
-        (end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -BEND, BEND)))
-        for end in (first, last)
-    ]
-    beside = [(end + step, v + slope * step) for (end, v, slope), step in zip(ends, (-0.15, 0.15), strict=True)]
+    beside = []
+    for end, step in zip(u[seen[[0, -1]]], (-0.15, 0.15), strict=True):
+        slope = np.clip(2 * bend[0] * end + bend[1], -BEND, BEND)
+        beside.append((end + step, np.polyval(bend, end) + slope * step))
     points = [beside[0], *zip(u[seen], edge[seen], strict=True), beside[1]]
     return tuple(np.array(points).T)
 

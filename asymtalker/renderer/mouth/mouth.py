@@ -14,7 +14,7 @@ import numpy as np
 
 from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
-from asymtalker.renderer.mouth.layers import Layers, OwnPart, build_layers
+from asymtalker.renderer.mouth.layers import OwnPart, build_layers
 
 LEAST_OPEN = 0.35
 """Nothing is drawn between lips that are nowhere further apart than this many pixels."""

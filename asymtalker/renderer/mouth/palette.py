@@ -50,7 +50,8 @@ def palette(image: np.ndarray, points: np.ndarray, unit: float) -> Palette:
     """The colours of a portrait, uint8 (S, S, 3), with landmarks (478, 3) in pixels and an eye distance `unit`."""
     lip = np.median(lip_pixels(image, points, unit), axis=0)
     chroma = lip / max(lip.mean(), 1)
-    black = 0.45 * np.percentile(image[::4, ::4].mean(-1), 1)  # a faded print has no deep black
+    # A faded print has no deep black, but a picture without any black is not a faded print.
+    black = min(0.45 * np.percentile(image[::4, ::4].mean(-1), 1), 0.2 * lip.mean())
     return Palette(
         teeth=_teeth(image, points, unit, lip),
         gum=0.80 * lip.mean() * chroma**1.1,
