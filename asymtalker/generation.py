@@ -31,7 +31,7 @@ from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
-from asymtalker.pipeline import MAX_STEPS, StepsChoice
+from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
 from asymtalker.runtime import (
     Runtime,
     apply_runtime,
@@ -76,6 +76,8 @@ class GenerateOptions:
         max_seconds: speech longer than this is refused; None sets no limit.
         view: what the video shows: the whole "picture", with the animated square in its place, or the "square" alone.
         max_side: long side of the video in pixels, at most, 128 to 4096; a smaller picture keeps its size.
+        keep_smile: leave the lips as the portrait has them while nothing is said, rather than shut; counts for
+            checkpoints with a renderer.
 
     Raises:
         ValueError: an option is out of its range.
@@ -93,6 +95,7 @@ class GenerateOptions:
     max_seconds: float | None = None
     view: View = "picture"
     max_side: int = 1080
+    keep_smile: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
@@ -218,7 +221,7 @@ def stream_video(
     started = time.monotonic()
     seed = draw_seed(options)
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
-    written: Future[None] | None = None
+    written: Future[float] | None = None
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
     view = frame_picture(pipeline, crop, options)
     measured = _Measured(pipeline, view.portrait, options)
@@ -226,19 +229,19 @@ def stream_video(
     with (
         VideoWriter(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
-        closing(stream_frames(pipeline, view.portrait, samples, seed, options)) as blocks,
+        closing(stream_chunks(pipeline, view.portrait, samples, seed, options)) as chunks,
     ):
-        for block in blocks:
-            if written is not None:
-                written.result()  # one chunk waits at the most, and an error is known by the next
-            sound = samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame]
-            written = thread.submit(copy_context().run, _write, writer, view, measured, block, sound)
-            frames += len(block)
-            elapsed = time.monotonic() - started
-            first_frame = first_frame or elapsed
-            yield GenerateProgress(frames, total, elapsed)
+        for chunk in chunks:
+            if written is not None:  # one chunk waits at the most, and an error is known by the next
+                rendered = written.result()
+                first_frame = first_frame or rendered - started
+            sound = samples[frames * samples_per_frame : (frames + chunk.frames) * samples_per_frame]
+            written = thread.submit(copy_context().run, _write, writer, view, measured, chunk, sound)
+            frames += chunk.frames
+            yield GenerateProgress(frames, total, time.monotonic() - started)
         if written is not None:
-            written.result()
+            rendered = written.result()
+            first_frame = first_frame or rendered - started
     elapsed = time.monotonic() - started
     yield GenerateResult(
         path=Path(output),
@@ -274,11 +277,14 @@ class _Measured:
         self.identity.update(frames)
 
 
-def _write(writer: VideoWriter, view: PictureView, measured: _Measured, frames: np.ndarray, sound: np.ndarray) -> None:
+def _write(writer: VideoWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray) -> float:
+    """Renders a chunk and writes it; returns when its frames were there, on the monotonic clock."""
+    frames, rendered = chunk.render(), time.monotonic()
     with stage(WRITE):
         writer.write(view.place(frames))
         measured.update(frames)
         writer.write_speech(sound)
+    return rendered
 
 
 def frame_picture(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: GenerateOptions) -> PictureView:
@@ -292,15 +298,15 @@ def network_size(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> tupl
     return (options.size, options.size) if options.size else pipeline.frame_size
 
 
-def stream_frames(
+def stream_chunks(
     pipeline: AsymTalkerPipeline,
     portrait: Image.Image,
     speech: np.ndarray | Iterator[np.ndarray],
     seed: int,
     options: GenerateOptions,
     steps: StepsChoice | None = None,
-) -> Iterator[np.ndarray]:
-    """The pipeline's stream under these options: uint8 (F, H, W, 3).
+) -> Iterator[Chunk]:
+    """The chunks of the pipeline's stream under these options.
 
     Args:
         portrait: the square to be animated, see `PictureView.portrait`.
@@ -308,7 +314,7 @@ def stream_frames(
         steps: asked before every chunk, in the place of `options.steps`.
     """
     with _explained_shortage(pipeline, options):
-        stream = pipeline.stream(
+        stream = pipeline.stream_chunks(
             portrait,
             speech,
             num_inference_steps=steps or options.steps,
@@ -318,13 +324,12 @@ def stream_frames(
             height=options.size,
             color_match=options.color_match,
             reference_mode=options.reference_mode,
+            keep_smile=options.keep_smile,
         )
     return _explaining(stream, pipeline, options)
 
 
-def _explaining(
-    stream: Iterator[np.ndarray], pipeline: AsymTalkerPipeline, options: GenerateOptions
-) -> Iterator[np.ndarray]:
+def _explaining(stream: Iterator[Chunk], pipeline: AsymTalkerPipeline, options: GenerateOptions) -> Iterator[Chunk]:
     with closing(stream), _explained_shortage(pipeline, options):
         yield from stream
 

@@ -106,24 +106,27 @@ def draw_bend(points: np.ndarray, unit: float, rng: np.random.Generator) -> Bend
 
 
 def mirror_order(points: np.ndarray) -> np.ndarray:
-    """Which landmark each one becomes in a mirror, (478,), by matching the mirrored mean of faces (N, 478, 3)."""
-    upright = [_aligned(face[:, :2], points[0, :, :2]) for face in points]
-    mean = np.mean(upright, axis=0)
-    mirrored = mean * np.float32([-1, 1]) + np.float32([2 * mean[list(OUTER_EYES), 0].mean(), 0])
-    distance = np.linalg.norm(mirrored[:, None] - mean, axis=2)
+    """Which landmark each one becomes in a mirror, (478,), by matching the mean of faces (N, 478, 3) with its image."""
+    mean = _upright_mean(points)
+    distance = np.linalg.norm((mean * [-1, 1])[:, None] - mean, axis=2)
     return linear_sum_assignment(np.square(distance))[1]
 
 
 def reference_face(points: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """The mean of faces (N, 478, 3), upright, symmetric and filling a square from -1 to 1: (478, 2)."""
-    mean = np.mean([_aligned(face[:, :2], points[0, :, :2]) for face in points], axis=0)
-    eyes = mean[list(OUTER_EYES)]
-    across = complex(*(eyes[1] - eyes[0]))
-    upright = (mean[:, 0] + 1j * mean[:, 1]) * across.conjugate() / abs(across)
-    mean = np.stack([upright.real, upright.imag], axis=1)
+    mean = _upright_mean(points)
     low, high = mean[list(OVAL)].min(0), mean[list(OVAL)].max(0)
     mean = (mean - (low + high) / 2) * (2 * FILLED / (high - low).max())
     return ((mean + mean[mirror] * [-1, 1]) / 2).astype(np.float32)
+
+
+def _upright_mean(points: np.ndarray) -> np.ndarray:
+    """The mean of faces (N, 478, 3) with level eyes, their middle at the origin: (478, 2)."""
+    mean = np.mean([_aligned(face[:, :2], points[0, :, :2]) for face in points], axis=0)
+    right, left = mean[list(OUTER_EYES)]
+    across = complex(*(left - right))
+    places = (mean - (right + left) / 2) @ [1, 1j] * (across.conjugate() / abs(across))
+    return np.stack([places.real, places.imag], axis=1)
 
 
 class FacePatches(IterableDataset):

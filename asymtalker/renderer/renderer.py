@@ -37,10 +37,10 @@ class FaceRenderer(ModelMixin, ConfigMixin):
     def __init__(
         self,
         lip_movements: int = 6,
-        locator: Sequence[int] = (16, 24, 32, 48),
-        face: Sequence[int] = (24, 32, 64, 96),
-        mouth: Sequence[int] = (24, 48, 96),
-        eye: Sequence[int] = (24, 32, 64),
+        locator: Sequence[int] = (16, 24, 48),
+        face: Sequence[int] = (16, 32, 64),
+        mouth: Sequence[int] = (16, 32, 64),
+        eye: Sequence[int] = (16, 24, 48),
         rank: int = 64,
     ) -> None:
         super().__init__()
