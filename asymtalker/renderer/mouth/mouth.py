@@ -26,7 +26,7 @@ REACH_OF_SHADE = 0.030
 """How far the lips' shade reaches into the mouth (standard deviation, in eye distances)."""
 SHADE_FALL = 0.020
 """Light comes from above: the shade lies so much lower than the lips that throw it, in eye distances."""
-DEEPEST_SHADE = 0.36
+DEEPEST_SHADE = 0.33
 """Share of the light that is left right at the upper lip, and between lips that are almost shut."""
 UNSHADED = 0.75
 """All the light arrives where at least this share of the neighbourhood is open."""
