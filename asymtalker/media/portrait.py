@@ -66,12 +66,14 @@ class PortraitCrop:
         box: where it was taken.
         faces: every face found in the portrait, largest first; empty when none was looked for.
         note: one sentence for the user, or "" when there is nothing to say.
+        picture: the whole portrait, RGB.
     """
 
     image: Image.Image
     box: CropBox
     faces: list[FaceBox]
     note: str
+    picture: Image.Image
 
 
 def read_portrait(source: str | Path | Image.Image) -> Image.Image:
@@ -239,4 +241,4 @@ def crop_portrait(
         box = adjusted_box(box, image.size, zoom, shift)
     note = f"{len(faces)} faces were found; the largest is used." if len(faces) > 1 else ""
     square = image.crop((box.left, box.top, box.left + box.side, box.top + box.side))
-    return PortraitCrop(square, box, faces, note)
+    return PortraitCrop(square, box, faces, note, image)

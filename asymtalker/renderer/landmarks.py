@@ -32,8 +32,8 @@ LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382
 """Of the right eye, then the left, from the outer corner to the inner (corners left out), upper and lower points
 opposite each other."""
 LIDS = UPPER_LIDS + LOWER_LIDS
-IRISES = (468, 469, 470, 471, 472), (473, 474, 475, 476, 477)
-"""Of the right eye and of the left: the centre, then four points of the rim."""
+IRISES = (468, 469, 470, 471, 472), (473, 476, 475, 474, 477)
+"""Of the right eye and of the left: the centre, then the rim's inner, upper, outer and lower point."""
 
 RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
