@@ -7,7 +7,7 @@ that shows teeth gives its own, and what its lips hide of them is painted; for o
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -81,11 +81,6 @@ class Mouth:
         self._ring = points[list(LIPS_INNER), :2].astype(np.float64)
         self._light_upper = self._light_of_portrait(self._layers.own_upper)
         self._light_lower = self._light_of_portrait(self._layers.own_lower)
-
-    @classmethod
-    def of(cls, image: np.ndarray, points: np.ndarray) -> Self:
-        """The same as the constructor."""
-        return cls(image, points)
 
     def draw(self, canvas: np.ndarray, inner: np.ndarray, skull: np.ndarray, jaw: np.ndarray) -> None:
         """Draws the inside of the mouth into a frame, in place. Pixels outside the inner lips stay as they are.
