@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from asymtalker.renderer.finder import LandmarkFinder, PatchNetwork, cut_out, fit_squares, to_pixels, to_unit
+from asymtalker.renderer.finder import LandmarkFinder, PatchNetwork, cut_out, fit_squares, halved, to_pixels, to_unit
 from asymtalker.renderer.landmarks import LIPS, POINTS
 
 SQUARES = torch.tensor([[30.0, 40.0, 12.0, 5.0], [50.0, 45.0, -8.0, 20.0]])
@@ -51,7 +51,7 @@ def test_a_square_is_fitted_to_a_moved_turned_and_scaled_face():
 def test_a_patch_shows_the_picture_upright_with_the_square(half):
     side, turn = 16, np.radians(30)
     square = torch.tensor([50.0, 46.0, half * np.cos(turn), half * np.sin(turn)], dtype=torch.float32)
-    patch = cut_out(ramps(96), square, side)
+    patch = cut_out(halved(ramps(96)), square, side)
     middles = (torch.arange(side) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), dim=-1).view(1, -1, 2)
     expected = to_pixels(places, square[None]).view(side, side, 2).permute(2, 0, 1) / 96
@@ -59,13 +59,13 @@ def test_a_patch_shows_the_picture_upright_with_the_square(half):
 
 
 def test_beyond_the_picture_its_border_goes_on():
-    patch = cut_out(ramps(32), torch.tensor([0.0, 16.0, 6.0, 0.0]), 8)
+    patch = cut_out(halved(ramps(32)), torch.tensor([0.0, 16.0, 6.0, 0.0]), 8)
     torch.testing.assert_close(patch[0, :, :4], torch.full((8, 4), 0.5 / 32), atol=1e-3, rtol=0)
 
 
 def test_small_detail_is_averaged_before_it_is_left_out():
     stripes = torch.tensor([0.0, 1.0]).repeat(64).expand(3, 128, 128)
-    patch = cut_out(stripes, torch.tensor([64.0, 64.0, 60.0, 0.0]), 16)
+    patch = cut_out(halved(stripes), torch.tensor([64.0, 64.0, 60.0, 0.0]), 16)
     torch.testing.assert_close(patch, torch.full_like(patch, 0.5), atol=0.05, rtol=0)
 
 
