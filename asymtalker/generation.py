@@ -31,7 +31,7 @@ from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
-from asymtalker.pipeline import MAX_STEPS, StepsChoice
+from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
 from asymtalker.runtime import (
     Runtime,
     apply_runtime,
@@ -98,7 +98,7 @@ class GenerateOptions:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
         _check_whole("size", self.size, 1, MAX_SIZE)
-        _check_whole("max_side", self.max_side, *MAX_SIDES)
+        _check_whole("max_side", self.max_side, *MAX_SIDES, optional=False)
         _check_number("color_match", self.color_match, 0, 1)
         _check_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -107,8 +107,8 @@ class GenerateOptions:
             raise ValueError(f"view must be {' or '.join(get_args(View))}, not {self.view!r}.")
 
 
-def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not (isinstance(value, int) and low <= value <= high):
+def _check_whole(name: str, value: int | None, low: int, high: int, optional: bool = True) -> None:
+    if not (value is None and optional) and not (isinstance(value, int) and low <= value <= high):
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
 
 
@@ -218,7 +218,7 @@ def stream_video(
     started = time.monotonic()
     seed = draw_seed(options)
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
-    written: Future[None] | None = None
+    written: Future[float] | None = None
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
     view = frame_picture(pipeline, crop, options)
     measured = _Measured(pipeline, view.portrait, options)
@@ -226,19 +226,19 @@ def stream_video(
     with (
         VideoWriter(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
-        closing(stream_frames(pipeline, view.portrait, samples, seed, options)) as blocks,
+        closing(stream_chunks(pipeline, view.portrait, samples, seed, options)) as chunks,
     ):
-        for block in blocks:
-            if written is not None:
-                written.result()  # one chunk waits at the most, and an error is known by the next
-            sound = samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame]
-            written = thread.submit(copy_context().run, _write, writer, view, measured, block, sound)
-            frames += len(block)
-            elapsed = time.monotonic() - started
-            first_frame = first_frame or elapsed
-            yield GenerateProgress(frames, total, elapsed)
+        for chunk in chunks:
+            if written is not None:  # one chunk waits at the most, and an error is known by the next
+                rendered = written.result()
+                first_frame = first_frame or rendered - started
+            sound = samples[frames * samples_per_frame : (frames + chunk.frames) * samples_per_frame]
+            written = thread.submit(copy_context().run, _write, writer, view, measured, chunk, sound)
+            frames += chunk.frames
+            yield GenerateProgress(frames, total, time.monotonic() - started)
         if written is not None:
-            written.result()
+            rendered = written.result()
+            first_frame = first_frame or rendered - started
     elapsed = time.monotonic() - started
     yield GenerateResult(
         path=Path(output),
@@ -274,11 +274,14 @@ class _Measured:
         self.identity.update(frames)
 
 
-def _write(writer: VideoWriter, view: PictureView, measured: _Measured, frames: np.ndarray, sound: np.ndarray) -> None:
+def _write(writer: VideoWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray) -> float:
+    """Renders a chunk and writes it; returns when its frames were there, on the monotonic clock."""
+    frames, rendered = chunk.render(), time.monotonic()
     with stage(WRITE):
         writer.write(view.place(frames))
         measured.update(frames)
         writer.write_speech(sound)
+    return rendered
 
 
 def frame_picture(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: GenerateOptions) -> PictureView:
@@ -292,15 +295,15 @@ def network_size(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> tupl
     return (options.size, options.size) if options.size else pipeline.frame_size
 
 
-def stream_frames(
+def stream_chunks(
     pipeline: AsymTalkerPipeline,
     portrait: Image.Image,
     speech: np.ndarray | Iterator[np.ndarray],
     seed: int,
     options: GenerateOptions,
     steps: StepsChoice | None = None,
-) -> Iterator[np.ndarray]:
-    """The pipeline's stream under these options: uint8 (F, H, W, 3).
+) -> Iterator[Chunk]:
+    """The chunks of the pipeline's stream under these options.
 
     Args:
         portrait: the square to be animated, see `PictureView.portrait`.
@@ -308,7 +311,7 @@ def stream_frames(
         steps: asked before every chunk, in the place of `options.steps`.
     """
     with _explained_shortage(pipeline, options):
-        stream = pipeline.stream(
+        stream = pipeline.stream_chunks(
             portrait,
             speech,
             num_inference_steps=steps or options.steps,
@@ -322,9 +325,7 @@ def stream_frames(
     return _explaining(stream, pipeline, options)
 
 
-def _explaining(
-    stream: Iterator[np.ndarray], pipeline: AsymTalkerPipeline, options: GenerateOptions
-) -> Iterator[np.ndarray]:
+def _explaining(stream: Iterator[Chunk], pipeline: AsymTalkerPipeline, options: GenerateOptions) -> Iterator[Chunk]:
     with closing(stream), _explained_shortage(pipeline, options):
         yield from stream
 

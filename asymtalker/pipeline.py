@@ -42,9 +42,6 @@ Portrait = PIL.Image.Image | np.ndarray | Tensor
 ChunkCallback = Callable[[int, int | None], None]
 """Called after every chunk with the chunks done and, once the end of the speech is known, the chunks in all."""
 
-Chunk = Callable[[], np.ndarray]
-"""The frames of a chunk, made when it is called: uint8 (F, H, W, 3), or (B, F, H, W, 3) of a list of portraits."""
-
 StepsChoice = Callable[[], int]
 """Asked before every chunk for its number of steps: a live stream that falls behind takes fewer."""
 
@@ -57,6 +54,19 @@ class AsymTalkerPipelineOutput(BaseOutput):
     of portraits, as many of these."""
 
     frames: np.ndarray | list[PIL.Image.Image] | list[list[PIL.Image.Image]] | Tensor
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a video whose frames may still have to be rendered.
+
+    Attributes:
+        frames: how many it has.
+        render: makes them: uint8 (F, H, W, 3), or (B, F, H, W, 3) of a list of portraits. To be called once.
+    """
+
+    frames: int
+    render: Callable[[], np.ndarray]
 
 
 @dataclass
@@ -232,7 +242,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         callback_on_chunk_end: ChunkCallback | None = None,
     ) -> Iterator[Chunk]:
         """Yields the chunks of a video before their frames are rendered, so that another thread may do that while the
-        next chunk is generated. Each is to be called once, in order.
+        next chunk is generated. They are to be rendered in order.
 
         Args:
             image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`);
@@ -250,9 +260,6 @@ class AsymTalkerPipeline(DiffusionPipeline):
             keep_smile: with a renderer: leave the lips as the portrait has them while nothing is said; otherwise the
                 mouth is shut then.
             callback_on_chunk_end: see `ChunkCallback`.
-
-        Yields:
-            functions without arguments, see `Chunk`.
 
         Raises:
             ValueError: if an option is out of range, or the speech is empty or not what it should be.
@@ -413,12 +420,12 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 videos = [face.render(motion[:keep]) for face, motion in zip(faces, motions, strict=True)]
             return np.stack(videos) if form else videos[0]
 
-        return render
+        return Chunk(keep, render)
 
     def _to_copy(self, state: StreamState, frames: Tensor) -> Chunk:
         with stage(COPY):
             copied = _as_uint8(frames if state.form else frames[0])
-        return lambda: copied
+        return Chunk(frames.shape[2], lambda: copied)
 
     def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
         """Takes sound until the next window is covered; True if the speech has ended before that."""
@@ -440,7 +447,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 def _frames_of(chunks: Iterator[Chunk]) -> Iterator[np.ndarray]:
     with closing(chunks):
         for chunk in chunks:
-            yield chunk()
+            yield chunk.render()
 
 
 def _as_square(image: Portrait) -> np.ndarray:

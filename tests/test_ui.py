@@ -52,14 +52,32 @@ def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "value"), [("seed", "41", 41), ("zoom", "1.5", 1.5), ("crop", "false", False)]
+    ("name", "text", "value"),
+    [
+        ("seed", "41", 41),
+        ("zoom", "1.5", 1.5),
+        ("crop", "false", False),
+        ("view", '"square"', "square"),
+        ("max_side", "512", 512),
+    ],
 )
 def test_a_link_is_read(name, text, value):
     assert _read_setting(name, text) == value
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("seed", "x"), ("seed", '"1"'), ("crop", "1"), ("zoom", "[1]"), ("seed", "true")]
+    ("name", "text"),
+    [
+        ("view", '"all"'),
+        ("view", "1"),
+        ("view", "[]"),
+        ("max_side", '"x"'),
+        ("seed", "x"),
+        ("seed", '"1"'),
+        ("crop", "1"),
+        ("zoom", "[1]"),
+        ("seed", "true"),
+    ],
 )
 def test_a_broken_link_changes_nothing(name, text):
     assert _read_setting(name, text)["__type__"] == "update"

@@ -131,16 +131,16 @@ class _Blending:
     """
 
     def __init__(self, square: np.ndarray, box: CropBox, size: tuple[int, int]) -> None:
-        self._square = square
-        self._weight = _soft_mask(box, size, box.side)
-        self._rest = 1 - self._weight
+        weight = np.repeat(np.round(255 * _soft_mask(box, size, box.side)).astype(np.uint8)[..., None], 3, axis=-1)
+        self._weight = weight
+        self._photograph = cv2.multiply(square, 255 - weight, scale=1 / 255)
         self._color = _ColorMatch(square, _soft_mask(box, size, COLOR_SIDE))
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        side = len(self._square)
+        side = len(self._weight)
         interpolation = cv2.INTER_CUBIC if side > min(frame.shape[:2]) else cv2.INTER_AREA
         frame = cv2.resize(self._color(frame), (side, side), interpolation=interpolation)
-        return cv2.blendLinear(frame, self._square, self._weight, self._rest)
+        return cv2.add(cv2.multiply(frame, self._weight, scale=1 / 255), self._photograph)
 
 
 class _ColorMatch:

@@ -108,11 +108,12 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .screen { position: relative; aspect-ratio: 1; max-height: 420px; width: 100%; display: grid; place-items: center;
   overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
   border-radius: var(--radius-lg); }
+.live .screen { grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
 .live .screen > * { grid-area: 1 / 1; }
 .live .figures div { flex: 1 1 auto; min-width: 0; }
 .live .screen[hidden], #live-film { display: none; }
 .column:has(.live .screen[hidden]) > #live-film { display: block; }
-.live video { height: 100%; max-width: 100%; aspect-ratio: 1; object-fit: contain; opacity: 0; }
+.live video { height: 100%; width: 100%; object-fit: contain; opacity: 0; }  /* tall and wide ones are seen whole */
 .live video[src] { opacity: 1; }
 .live video[src] + .empty { display: none; }
 .live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
@@ -121,8 +122,8 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 
 .compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
 .compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
-.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; border-radius: var(--radius-lg);
-  background: var(--block-background-fill); border: 1px solid var(--block-border-color); display: block; }
+.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; object-fit: contain;
+  border-radius: var(--radius-lg); background: var(--block-background-fill); border: 1px solid var(--block-border-color); display: block; }
 .compare canvas { filter: brightness(4); }
 .compare figcaption { font-size: 13px; margin: 6px 2px; color: var(--body-text-color-subdued); }
 .compare .empty { margin: 0 0 12px; font-size: 14px; color: var(--body-text-color-subdued); }
