@@ -75,6 +75,9 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--no-label", dest="label", action="store_false", help="leave out the visible label")
     _add_runtime(command)
+    command.add_argument(
+        "--keep-smile", action="store_true", help="leave the portrait's lips as they are in silence, rather than shut"
+    )
     command.set_defaults(run=_generate)
 
 
@@ -106,6 +109,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         label=arguments.label,
         view=arguments.view,
         max_side=arguments.max_side,
+        keep_smile=arguments.keep_smile,
     )
     pipeline = load_pipeline(options.checkpoint, _read_runtime(arguments))
     with tqdm(unit="frame", desc="generate", dynamic_ncols=True) as bar:

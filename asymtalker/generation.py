@@ -32,6 +32,7 @@ from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
 from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
+from asymtalker.renderer.hints import portrait_hints
 from asymtalker.runtime import (
     Runtime,
     apply_runtime,
@@ -76,6 +77,8 @@ class GenerateOptions:
         max_seconds: speech longer than this is refused; None sets no limit.
         view: what the video shows: the whole "picture", with the animated square in its place, or the "square" alone.
         max_side: long side of the video in pixels, at most, 128 to 4096; a smaller picture keeps its size.
+        keep_smile: leave the lips as the portrait has them while nothing is said, rather than shut; counts for
+            checkpoints with a renderer.
 
     Raises:
         ValueError: an option is out of its range.
@@ -93,6 +96,7 @@ class GenerateOptions:
     max_seconds: float | None = None
     view: View = "picture"
     max_side: int = 1080
+    keep_smile: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
@@ -247,7 +251,7 @@ def stream_video(
         seconds=frames / pipeline.fps,
         elapsed=elapsed,
         first_frame=first_frame,
-        note=crop.note,
+        note=portrait_note(pipeline, crop),
         drift=measured.drift.compute() if frames > 1 else None,
         identity=measured.identity.compute() / STRANGERS,
     )
@@ -290,6 +294,13 @@ def frame_picture(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: Gen
     return PictureView(crop, options.view, options.max_side, size, rendered=pipeline.renderer is not None)
 
 
+def portrait_note(pipeline: AsymTalkerPipeline, crop: PortraitCrop) -> str:
+    """What the user should know about a portrait before it is animated, or ""."""
+    if pipeline.renderer is None:
+        return crop.note
+    return " ".join(filter(None, [crop.note, *portrait_hints(pipeline.renderer.observe(np.asarray(crop.image)))]))
+
+
 def network_size(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> tuple[int, int]:
     """(width, height) of the network's frames under these options, in pixels."""
     return (options.size, options.size) if options.size else pipeline.frame_size
@@ -321,6 +332,7 @@ def stream_chunks(
             height=options.size,
             color_match=options.color_match,
             reference_mode=options.reference_mode,
+            keep_smile=options.keep_smile,
         )
     return _explaining(stream, pipeline, options)
 

@@ -68,8 +68,7 @@ def read_clip_faces(dataset: str, split: str, frames: int, store: str | Path) ->
         ValueError: the dataset cannot be read.
         MetricUnavailableError: frames have to be labelled and there is no face mesh.
     """
-    digest = hashlib.sha1(f"{dataset}|{split}|{frames}|{FRAME_SIDE}".encode()).hexdigest()[:12]
-    images, labels = (Path(store) / f"faces-{digest}-{part}.npy" for part in ("images", "points"))
+    images, labels = store_files(dataset, split, frames, store)
     if not labels.exists():
         _label_clips(dataset, split, frames, images, labels)
     stored = np.load(images, mmap_mode="r")
@@ -79,6 +78,12 @@ def read_clip_faces(dataset: str, split: str, frames: int, store: str | Path) ->
         for clip, found in enumerate(np.isfinite(points).all(axis=(2, 3)))
     ]
     return [clip for clip in clips if clip]
+
+
+def store_files(dataset: str, split: str, frames: int, store: str | Path) -> tuple[Path, Path]:
+    """Where `read_clip_faces` keeps frames, uint8 (clips, frames, S, S, 3), and landmarks (clips, frames, 478, 3)."""
+    digest = hashlib.sha1(f"{dataset}|{split}|{frames}|{FRAME_SIDE}".encode()).hexdigest()[:12]
+    return Path(store) / f"faces-{digest}-images.npy", Path(store) / f"faces-{digest}-points.npy"
 
 
 def _label_clips(dataset: str, split: str, frames: int, images: Path, labels: Path) -> None:

@@ -38,7 +38,7 @@ class Face:
         self.points = points
         self.lips = Lips(points, keep_smile)
         self.displacement = Displacement(points, image.shape[0])
-        self._mouth = Mouth.of(image, points)
+        self._mouth = Mouth(image, points)
         self._lids = Lids(lips_alone(image, points, self.displacement.frame.unit), points)
 
     def render(self, motion: Motion, rest: np.ndarray | None = None) -> Iterator[np.ndarray]:

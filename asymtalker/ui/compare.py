@@ -105,11 +105,12 @@ class CompareTab:
         shift_y: float = 0,
         view: View = "picture",
         max_side: int = LIVE_SIDE,
+        keep_smile: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Outputs:
         """Make the same video under two settings: both, a film of the two side by side, and figures over time."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
-            shown = read_view(view, max_side)
+            shown = read_view(view, max_side, keep_smile)
             pair = tuple(self._options(side or {}, seed, shown) for side in (left, right))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
@@ -131,13 +132,14 @@ class CompareTab:
         shift_y: float,
         view: View,
         max_side: int,
+        keep_smile: bool,
         *settings: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Outputs:
         """`compare`, with the settings as the page's components hold them."""
         half = len(settings) // 2
         left, right = (dict(zip(self._names, side, strict=True)) for side in (settings[:half], settings[half:]))
-        shown = (view, max_side)
+        shown = (view, max_side, keep_smile)
         yield from self.compare(portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, *shown, progress)
 
     def _options(self, settings: dict[str, Any], seed: int | None, shown: dict[str, Any]) -> GenerateOptions:

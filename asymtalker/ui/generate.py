@@ -39,7 +39,7 @@ from asymtalker.ui.inputs import (
 )
 from asymtalker.ui.view import SIDE, VIEWS, build_view, read_view
 
-SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y", "view", "max_side")
+SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y", "view", "max_side", "keep_smile")
 """What makes a run again, besides portrait and speech: the names that a link has."""
 
 EXAMPLES_KEPT = 16  # finished videos of examples, in memory
@@ -86,6 +86,7 @@ class GenerateTab:
         shift_y: float = 0,
         view: View = "picture",
         max_side: int = SIDE,
+        keep_smile: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Iterator[tuple[Any, Any]]:
         """Make a video of the person in the portrait who speaks the speech."""
@@ -97,10 +98,10 @@ class GenerateTab:
                 size=size,
                 label=label,
                 max_seconds=self.max_seconds,
-                **read_view(view, max_side),
+                **read_view(view, max_side, keep_smile),
             )
             check_size(size, self.checkpoint)
-            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, view, options.max_side)
+            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, view, options.max_side, keep_smile)
             settings = dict(zip(SETTINGS, values, strict=True))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
@@ -185,9 +186,7 @@ class GenerateTab:
                 seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
                 steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
                 sizes = [(f"{size} × {size}", size) for size in sorted({side, largest_size(self.checkpoint)})]
-                size = gr.Dropdown(
-                    sizes, value=side, label="Size", info=f"of the network, trained at {side}", min_width=120
-                )
+                size = gr.Dropdown(sizes, value=side, label="Network size", info=f"trained at {side}", min_width=120)
             view = build_view()
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
         return [seed, steps, size, label], view
@@ -201,7 +200,7 @@ def _read_setting(name: str, text: str) -> Any:
         return gr.skip()
     if name == "view":
         return value if isinstance(value, str) and value in VIEWS else gr.skip()
-    kinds = (bool,) if name in ("label", "crop") else (int, float)
+    kinds = (bool,) if name in ("label", "crop", "keep_smile") else (int, float)
     return value if type(value) in kinds else gr.skip()
 
 

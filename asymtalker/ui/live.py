@@ -142,10 +142,11 @@ class LiveTab:
         shift_y: float = 0,
         view: View = "picture",
         max_side: int = LIVE_SIDE,
+        keep_smile: bool = False,
         request: gr.Request = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
-        crop_and_view = (crop, zoom, shift_x, shift_y, view, max_side)
+        crop_and_view = (crop, zoom, shift_x, shift_y, view, max_side, keep_smile)
         for path, chunk in _files(self._play(portrait, speech, steps, label, crop_and_view, request)):
             yield path, _figures(chunk)
 
@@ -189,8 +190,8 @@ class LiveTab:
     def _read(
         self, portrait: Upload | None, steps: int | None, label: bool, *crop_and_view: Any
     ) -> tuple[GenerateOptions, PortraitCrop]:
-        *adjustments, view, max_side = crop_and_view
-        options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(view, max_side))
+        adjustments, shown = crop_and_view[:-3], crop_and_view[-3:]
+        options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(*shown))
         return options, read_crop(portrait, *adjustments)
 
     def build(self, page: gr.Blocks, examples: Path) -> None:

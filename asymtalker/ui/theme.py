@@ -114,8 +114,9 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 
 .compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
 .compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
-.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; object-fit: contain;
-  border-radius: var(--radius-lg); background: var(--block-background-fill); border: 1px solid var(--block-border-color); display: block; }
+.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; object-fit: contain; display: block;
+  border-radius: var(--radius-lg); background: var(--block-background-fill);
+  border: 1px solid var(--block-border-color); }
 .compare canvas { filter: brightness(4); }
 .compare figcaption { font-size: 13px; margin: 6px 2px; color: var(--body-text-color-subdued); }
 .compare .empty { margin: 0 0 12px; font-size: 14px; color: var(--body-text-color-subdued); }

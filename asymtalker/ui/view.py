@@ -1,4 +1,4 @@
-"""What of the picture a video shows, and how large: what all tabs ask."""
+"""What a video shows of its portrait: how much of it, how large, and whether it smiles at rest. All tabs ask that."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def build_view(side: int = SIDE) -> list[gr.components.Component]:
         sides = [(f"{offered} pixels", offered) for offered in SIDES]
         info = "smaller pictures keep their size"
         max_side = gr.Dropdown(sides, value=side, label="Longest side at most", info=info, min_width=160)
-    return [view, max_side]
+    smile = gr.Checkbox(label="Keep the portrait's smile in silence", value=GenerateOptions.keep_smile)
+    return [view, max_side, smile]
 
 
-def read_view(view: View, max_side: int | str) -> dict[str, Any]:
+def read_view(view: View, max_side: int | str, keep_smile: bool) -> dict[str, Any]:
     """The choices as `GenerateOptions` takes them.
 
     Raises:
@@ -39,4 +40,4 @@ def read_view(view: View, max_side: int | str) -> dict[str, Any]:
         max_side = int(max_side)
     if isinstance(max_side, int) and max_side > LARGEST_SIDE:
         raise ValueError(f"max_side must be at most {LARGEST_SIDE} here, not {max_side}.")
-    return {"view": view, "max_side": max_side}
+    return {"view": view, "max_side": max_side, "keep_smile": keep_smile}

@@ -60,7 +60,7 @@ def test_a_wide_open_mouth_is_shut_without_a_fold(observed):
     displacement, moves = Displacement(points, SIDE), Lips(points).moves(np.zeros((len(LIPS), 2)))
     assert np.abs(shut_moves(points)).max() > 0.1 * displacement.frame.unit
     places = displacement.places(moves, NOTHING)
-    middle = int(round(points[17, 0]))
+    middle = round(float(points[17, 0]))
     chin = slice(int(points[17, 1]), int(points[152, 1]))
     assert (np.diff(places[chin, middle, 1]) > 0).all()  # down the chin, each pixel comes from further down
 

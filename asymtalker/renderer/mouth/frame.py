@@ -8,6 +8,8 @@ import numpy as np
 
 from asymtalker.renderer.landmarks import OUTER_EYES, UPPER_LIP
 
+LOWER_RING, UPPER_RING = list(range(11)), [0, *range(19, 9, -1)]
+"""Of `LIPS_INNER`: edges of the lower and of the upper lip, from the viewer's left corner to the right."""
 EARS = 234, 454
 """Where the oval of the face is widest."""
 

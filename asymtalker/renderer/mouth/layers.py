@@ -1,4 +1,4 @@
-"""The layers of a mouth's inside, made once a portrait: the photograph's own pixels where it shows teeth, else painted."""
+"""The layers of a mouth's inside, made once a portrait: the photograph's pixels where it shows teeth, else painted."""
 
 from __future__ import annotations
 
@@ -9,35 +9,49 @@ import cv2
 import numpy as np
 
 from asymtalker.renderer.landmarks import LIPS_INNER
-from asymtalker.renderer.mouth.frame import MouthFrame
+from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
 from asymtalker.renderer.mouth.own_teeth import OwnTeeth, find_teeth
-from asymtalker.renderer.mouth.palette import Palette, blur_of, cheek_brightness, lip_pixels, palette, side_light
+from asymtalker.renderer.mouth.palette import (
+    Palette,
+    blur_of,
+    cheek_brightness,
+    grain_of,
+    lip_pixels,
+    palette,
+    side_light,
+)
 from asymtalker.renderer.mouth.teeth import paint_lower, paint_upper
 
 REACH = 0.46, 0.24, 0.34
 """How far the layers reach beside, above and below the middle of the upper lip's edge, in eye distances."""
 FINE = 180
 """Faces of fewer pixels between the eyes are painted at a multiple of their resolution and reduced."""
-SHOWN = 0.022
+SHOWN = 0.017
 """How far the upper teeth reach below the line of shut lips, in eye distances."""
 LIP_LIFT = 0.25
 """Share of an open mouth that is due to a raised upper lip."""
-LOWER_SHOWN = 0.012
+LOWER_SHOWN = 0.006
 """How far the lower teeth reach above it."""
+JAW_SHARE = 0.35
+"""Share of an opening of the lips that the jaw has no part in; lower teeth stay by so much behind the lower lip."""
 OVERBITE = 0.022
 """How far upper teeth cover lower ones when the jaws are shut."""
 LIP_MARGIN = 0.008
 """Pixels nearer to the lips than this may be lips; those beside them are repeated instead, in eye distances."""
+TEETH_MARGIN = 0.004
+"""What is below the upper teeth begins so far from their edge, in eye distances."""
 FADE = 0.04
 """Behind the lips of the portrait its own teeth pass into painted ones over this distance."""
 END = 0.03
 """The same beside the last tooth seen."""
 HIDDEN = 0.006
 """Painted teeth end so far above the edge of the portrait's own before them."""
+DARKEST = 0.12
+"""The dark behind the portrait's own teeth is at most this share as bright as they are."""
+BEND = 0.12
+"""The row of painted teeth that continues the portrait's own rises at most so steeply towards the corners."""
 LEAST_DEPTH = 0.04
 """What is seen below the upper teeth is taken from the photograph if it is at least so high."""
-LOWER_RING, UPPER_RING = list(range(11)), [0, *range(19, 9, -1)]
-"""Of `LIPS_INNER`, from the viewer's left corner to the right."""
 
 
 class OwnPart(NamedTuple):
@@ -59,6 +73,7 @@ class Layers(NamedTuple):
         corner: pixel of the portrait at which the layers' first pixel is, (2,).
         upper: upper gum and teeth, uint8 (h, w, 4), premultiplied RGBA.
         lower: tongue, lower gum and teeth, the same.
+        portrait: the portrait itself, uint8 (h, w, 3).
         own_upper: which part of `upper` is the photograph's own; None if all is painted.
         own_lower: the same of `lower`.
         cavity: colour behind them, RGB (3,) float32.
@@ -69,6 +84,7 @@ class Layers(NamedTuple):
     corner: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
+    portrait: np.ndarray
     own_upper: OwnPart | None
     own_lower: OwnPart | None
     cavity: np.ndarray
@@ -88,6 +104,7 @@ class _Builder:
         lips, cheek = lip_pixels(image, points, frame.unit), cheek_brightness(image, points, frame.unit)
         self.own = find_teeth(image, inner, frame, lips, cheek)
         self.blur = blur_of(image, points, frame.unit)
+        self.grain = grain_of(image, points)
         self.palette = _with_own(palette(image, points, frame.unit), self.own)
 
     def build(self) -> Layers:
@@ -99,7 +116,9 @@ class _Builder:
             upper *= 1 - self._without_teeth()[..., None]
             own_upper, own_lower = self._own_upper(upper), self._own_lower(lower)
         colors = self.palette.cavity.astype(np.float32), self.palette.warmth.astype(np.float32)
-        return Layers(self.corner, _uint8(upper), _uint8(lower), own_upper, own_lower, *colors, self.blur)
+        return Layers(
+            self.corner, _uint8(upper), _uint8(lower), self._cut_out(), own_upper, own_lower, *colors, self.blur
+        )
 
     def _painted(self, paint: Callable[..., np.ndarray], edge: float, own_edge: np.ndarray | None) -> np.ndarray:
         """Paints a row; behind teeth of the photograph it follows their edge and stays hidden."""
@@ -112,6 +131,8 @@ class _Builder:
         layer = paint(places, edge, self.frame.turn, self.palette, 1 / (self.frame.unit * fine))
         layer = cv2.GaussianBlur(cv2.resize(layer, self.size, interpolation=cv2.INTER_AREA), (0, 0), self.blur)
         layer[..., :3] *= side_light(self.image, self.points, self.frame, self.u)[..., None]
+        grain = np.random.default_rng(0).normal(0, self.grain, layer.shape[:2]).astype(np.float32)
+        layer[..., :3] += (grain * layer[..., 3])[..., None]
         return layer
 
     def _without_teeth(self) -> np.ndarray:
@@ -134,7 +155,7 @@ class _Builder:
         edge = np.interp(self.u, own.u[seen], own.upper[seen])
         lip = np.interp(self.u, *self.ring[UPPER_RING].T) + LIP_MARGIN
         beside = np.maximum(own.u[seen[0]] - self.u, self.u - own.u[seen[-1]])
-        share = np.clip(0.5 + (edge - soft / 2 - self.v) / soft, 0, 1) * np.clip(1 - beside / END, 0, 1)
+        share = np.clip(0.5 + (edge + texel / 2 - self.v) / soft, 0, 1) * np.clip(1 - beside / END, 0, 1)
         share *= np.clip(1 - (lip - self.v) / FADE, 0, 1)
         # The edge itself is mixed with the lip behind it: the tooth is continued from within.
         within = np.clip(self.v, lip, np.maximum(edge - soft - 0.5 * texel, lip))
@@ -144,15 +165,25 @@ class _Builder:
         """All that is seen below the upper teeth goes with the jaw: lower teeth, tongue, and the dark between."""
         own = self.own
         top, bottom = (np.interp(own.u, *self.ring[half].T) for half in (UPPER_RING, LOWER_RING))
-        begin = np.where(np.isfinite(own.upper), own.upper, top) + 1.5 * max(1.5, self.blur) / self.frame.unit
+        edge = _seen_edge(own)
+        begin = (
+            (top if edge is None else np.interp(own.u, *_trend(own.u, edge)))
+            + 0.004
+            + 2 * max(1.5, self.blur) / self.frame.unit
+        )
         middle = np.abs(own.u - own.u.mean()) < 0.1
         if np.median((bottom - begin)[middle]) < LEAST_DEPTH:
             return None
         begin, lip = (np.interp(self.u, own.u, line) for line in (begin, bottom - LIP_MARGIN))
         beside = np.maximum(own.u[0] - self.u, self.u - own.u[-1])
-        share = np.clip(1 - (begin - self.v) / 0.015, 0, 1) * np.clip(-beside / END, 0, 1)
+        share = np.clip(1 - (begin - self.v) / 0.03, 0, 1) * np.clip(-beside / END, 0, 1)
         share *= np.clip(1 - (self.v - lip) / FADE, 0, 1) * (lip > begin)
         return self._lay(layer, share, np.clip(self.v, np.minimum(begin, lip), lip))
+
+    def _cut_out(self) -> np.ndarray:
+        left, top = self.corner
+        x, y = np.arange(left, left + self.size[0]), np.arange(top, top + self.size[1])
+        return self.image[np.ix_(y.clip(0, self.image.shape[0] - 1), x.clip(0, self.image.shape[1] - 1))]
 
     def _lay(self, layer: np.ndarray, share: np.ndarray, v: np.ndarray) -> OwnPart:
         """Lays pixels of the photograph over a layer, in place; `v` says from which height each is taken."""
@@ -174,7 +205,10 @@ def build_layers(image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> La
 def _with_own(colors: Palette, own: OwnTeeth | None) -> Palette:
     if own is None:
         return colors
-    return colors._replace(teeth=own.color, cavity=colors.cavity if own.cavity is None else own.cavity)
+    cavity = colors.cavity
+    if own.cavity is not None:
+        cavity = own.cavity * min(1.0, DARKEST * own.color.mean() / max(own.cavity.mean(), 1))
+    return colors._replace(teeth=own.color, cavity=cavity)
 
 
 def _edges(ring: np.ndarray, own: OwnTeeth | None) -> tuple[float, float]:
@@ -182,11 +216,12 @@ def _edges(ring: np.ndarray, own: OwnTeeth | None) -> tuple[float, float]:
     upper_lip, lower_lip = ring[15, 1], max(ring[5, 1], ring[15, 1])
     upper = (upper_lip + lower_lip) / 2 if lower_lip - upper_lip < 0.02 else upper_lip
     upper, lower = upper + SHOWN + LIP_LIFT * (lower_lip - upper_lip), lower_lip - LOWER_SHOWN
+    lower -= min(JAW_SHARE * (lower_lip - upper_lip), 0.025)
     if own is not None:
         middle = np.abs(own.u - own.u.mean()) < 0.09
         if np.isfinite(own.upper[middle]).any():
             upper = float(np.nanmedian(own.upper[middle]))
-            lower = max(upper - OVERBITE, lower_lip - 0.03)
+            lower = upper - OVERBITE if lower_lip - upper < LEAST_DEPTH else lower_lip
         if np.isfinite(own.lower[middle]).any():
             lower = float(np.nanmedian(own.lower[middle]))
     return upper, lower
@@ -200,12 +235,10 @@ def _trend(u: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An edge of teeth where it is seen, and how it goes on beside it: u and v of points of it."""
     seen = np.flatnonzero(np.isfinite(edge))
     bend = np.polyfit(u[seen], edge[seen], 2)
-    first, last = u[seen[[0, -1]]]
-    ends = [
-        (end, float(np.polyval(bend, end)), float(np.clip(2 * bend[0] * end + bend[1], -0.4, 0.4)))
-        for end in (first, last)
-    ]
-    beside = [(end + step, v + slope * step) for (end, v, slope), step in zip(ends, (-0.15, 0.15), strict=True)]
+    beside = []
+    for end, step in zip(u[seen[[0, -1]]], (-0.15, 0.15), strict=True):
+        slope = np.clip(2 * bend[0] * end + bend[1], -BEND, BEND)
+        beside.append((end + step, np.polyval(bend, end) + slope * step))
     points = [beside[0], *zip(u[seen], edge[seen], strict=True), beside[1]]
     return tuple(np.array(points).T)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from asymtalker.renderer.mouth.frame import MouthFrame
+from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
 
 OPEN = 0.03
 """Inner lips that are less apart than this, in eye distances, show no teeth that could be told from lips."""
@@ -15,16 +15,20 @@ LEAST_SHARE = 0.12
 """Teeth fill at least this share of an open mouth."""
 CONTRAST = 0.16
 """Teeth are brighter than lips by at least this share of the cheek's brightness."""
+TIP_DEPTH = 0.06
+"""The same for the tips of lower teeth that are seen in a few columns only."""
 TOP = 0.55
 """Teeth that begin in this upper part of the opening are upper teeth."""
 SEAM_DEPTH = 0.03
 """Share of the light that is lost in the line between upper and lower teeth that touch."""
-APART = 0.25
-"""In so many columns a gap is seen between upper and lower teeth that are apart."""
+BOTH = 0.3
+"""Upper and lower teeth are seen in at least this share of the columns if they are seen both."""
 DARK = 0.35
 """What is less bright than this share of the teeth is the dark behind them."""
 MIDLINE_REACH = 0.035
 """The gap between the central incisors is at most so far from the middle of the upper lip, in eye distances."""
+LEAST_HEIGHT = 0.03
+"""Where less of the upper teeth is seen, in eye distances, they count as hidden."""
 ROW = 0.028
 """Least visible height of a row of teeth, in eye distances."""
 
@@ -76,6 +80,8 @@ def find_teeth(
     if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST:
         return None
     upper, lower = _rows(teeth, colors.mean(-1), inside, v)
+    top = np.interp(u, *ring[UPPER_RING].T)
+    upper[upper - top < LEAST_HEIGHT] = np.nan  # cut off by the lower lip: this is not where the teeth end
     upper, lower = _plausible(u, upper), _plausible(u, lower)
     if np.isnan(upper).all() and np.isnan(lower).all():
         return None
@@ -113,7 +119,7 @@ def _columns(
     v = np.arange(ring[:, 1].min(), ring[:, 1].max() + step, step)
     places = frame.to_pixels(np.stack(np.meshgrid(u, v), axis=-1)).astype(np.float32)
     colors = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    top, bottom = np.interp(u, *ring[[0, *range(19, 9, -1)]].T), np.interp(u, *ring[:11].T)
+    top, bottom = np.interp(u, *ring[UPPER_RING].T), np.interp(u, *ring[LOWER_RING].T)
     return colors.astype(np.float32), (v[:, None] >= top) & (v[:, None] <= bottom), u, v
 
 
@@ -130,34 +136,20 @@ def _rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The edge of the upper and that of the lower teeth in each column, (w,) each; NaN where there is none."""
     upper, lower = np.full((2, teeth.shape[1]), np.nan)
-    touching = np.full(teeth.shape[1], -1)
+    extent = np.full((teeth.shape[1], 2), -1)
     for column in range(teeth.shape[1]):
-        runs = _runs(teeth[:, column])
-        rows = np.flatnonzero(inside[:, column])
-        if not len(runs) or len(rows) < 3:
+        runs, rows = _runs(teeth[:, column]), np.flatnonzero(inside[:, column])
+        if not len(runs):
             continue
-        (start, end), middle = runs[0], rows[0] + TOP * (rows[-1] - rows[0])
-        if start > middle:
-            lower[column] = v[start]
+        if runs[0, 0] > rows[0] + TOP * (rows[-1] - rows[0]):
+            lower[column] = v[runs[0, 0]]
             continue
-        upper[column] = v[end - 1]
+        extent[column] = runs[0, 0], runs[-1, 1]
+        upper[column] = v[runs[0, 1] - 1]
         if len(runs) > 1:
-            lower[column] = v[runs[1][0]]
-        else:
-            touching[column] = start
-    _close_gaps(upper, lower)
-    return _split(upper, lower, np.where(np.isnan(lower), touching, -1), teeth, brightness, v)
-
-
-def _close_gaps(upper: np.ndarray, lower: np.ndarray) -> None:
-    """Where upper and lower teeth touch in a few columns only, divides them there as in the others, in place."""
-    apart = np.isfinite(upper) & np.isfinite(lower)
-    if apart.mean() < APART:
-        return
-    column = np.arange(len(upper))
-    above, below = (np.polyval(np.polyfit(column[apart], edge[apart], 2), column) for edge in (upper, lower))
-    touching = np.isnan(lower) & (upper > below)
-    upper[touching], lower[touching] = above[touching], below[touching]
+            lower[column] = v[runs[1, 0]]
+    _divide(upper, lower, extent, teeth, brightness, v)
+    return upper, lower
 
 
 def _runs(column: np.ndarray) -> np.ndarray:
@@ -166,41 +158,43 @@ def _runs(column: np.ndarray) -> np.ndarray:
     return edges[edges[:, 1] - edges[:, 0] >= 2]
 
 
-def _split(
-    upper: np.ndarray, lower: np.ndarray, start: np.ndarray, teeth: np.ndarray, brightness: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divides upper from lower teeth where they touch, along the dark line between them, if there is one."""
-    least = max(2, round(ROW / (v[1] - v[0])))
-    columns = [c for c in np.flatnonzero(start >= 0) if teeth[:, c].sum() >= 2 * least + 2]
-    if len(columns) < 0.3 * len(upper):
-        return upper, lower
-    seam = _seam(
-        cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / (v[1] - v[0])), sigmaY=0.7),
-        columns,
-        start,
-        teeth.sum(0),
-        least,
-    )
-    if _dip(brightness, columns, seam, least) < SEAM_DEPTH:
-        return upper, lower
-    for column, row in zip(columns, seam, strict=True):
-        upper[column], lower[column] = v[row], v[min(row + 1, len(v) - 1)]
-    return upper, lower
-
-
-def _seam(brightness: np.ndarray, columns: list[int], start: np.ndarray, length: np.ndarray, least: int) -> np.ndarray:
-    """The deepest connected valley of brightness through columns of teeth, as a row of each."""
-    rows, costs = np.arange(len(brightness)), []
+def _divide(
+    upper: np.ndarray, lower: np.ndarray, extent: np.ndarray, teeth: np.ndarray, brightness: np.ndarray, v: np.ndarray
+) -> None:
+    """Divides upper from lower teeth, in place, along the dark line between them, if there is one: they may touch."""
+    step = v[1] - v[0]
+    least = max(2, round(ROW / step))
+    smooth = cv2.GaussianBlur(brightness, (0, 0), max(1.0, 0.01 / step), sigmaY=0.7)
     upright = np.ones((2 * least + 1, 1), np.uint8)
-    valley = cv2.morphologyEx(brightness, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE) - brightness
+    between = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, upright, borderType=cv2.BORDER_REPLICATE)
+    valley = (between - smooth) / np.maximum(between, 1)
+    columns = np.flatnonzero(extent[:, 1] - extent[:, 0] >= 2 * least + 2)
+    if len(columns) >= BOTH * len(upper):
+        seam = _seam(valley, columns, extent, least)
+        if _dip(brightness, columns, seam, least) >= SEAM_DEPTH:
+            for column, row in zip(columns, seam, strict=True):
+                above, below = np.flatnonzero(teeth[: row + 1, column]), np.flatnonzero(teeth[row:, column])
+                upper[column] = v[above[-1]] if len(above) else np.nan
+                lower[column] = v[row + below[0]] if len(below) else np.nan
+            return
+    for column in np.flatnonzero(np.isfinite(upper)):  # the tips of lower teeth at the edge of the upper ones
+        end = int(np.searchsorted(v, upper[column]))
+        first = max(end - least, extent[column, 0] + least)
+        if first < end and valley[first:end, column].max() > TIP_DEPTH:
+            upper[column] = v[first + valley[first:end, column].argmax()]
+
+
+def _seam(valley: np.ndarray, columns: np.ndarray, extent: np.ndarray, least: int) -> np.ndarray:
+    """The deepest connected valley through columns of teeth, as a row of each."""
+    rows, costs = np.arange(len(valley)), []
     for c in columns:
         cost = -valley[:, c]
-        cost[(rows < start[c] + least) | (rows >= start[c] + length[c] - least)] = 1e4
+        cost[(rows < extent[c, 0] + least) | (rows >= extent[c, 1] - least)] = 1e4
         costs.append(cost)
     total, back = [costs[0]], []
     for cost in costs[1:]:
         padded = np.pad(total[-1], 1, constant_values=1e6)
-        options = np.stack([padded[:-2], padded[1:-1] - 0.5, padded[2:]])
+        options = np.stack([padded[:-2], padded[1:-1] - 0.003, padded[2:]])
         back.append(options.argmin(0) - 1)
         total.append(cost + options.min(0))
     seam = [int(total[-1].argmin())]
@@ -209,11 +203,11 @@ def _seam(brightness: np.ndarray, columns: list[int], start: np.ndarray, length:
     return np.array(seam[::-1])
 
 
-def _dip(brightness: np.ndarray, columns: list[int], seam: np.ndarray, reach: int) -> float:
+def _dip(brightness: np.ndarray, columns: np.ndarray, seam: np.ndarray, reach: int) -> float:
     """How much darker a line is on average than what is above and below it within a reach, as a share."""
     offsets = np.arange(-reach, reach + 1)
     rows = np.clip(seam[:, None] + offsets, 0, len(brightness) - 1)
-    profile = brightness[rows, np.array(columns)[:, None]].mean(0)
+    profile = brightness[rows, columns[:, None]].mean(0)
     return float(1 - profile[reach] / max(min(profile[:reach].max(), profile[reach + 1 :].max()), 1))
 
 
@@ -224,10 +218,10 @@ def _plausible(u: np.ndarray, edge: np.ndarray) -> np.ndarray:
     if len(seen) < max(4, 0.2 * len(u)):
         return result
     trend = np.polyval(np.polyfit(u[seen], edge[seen], 2), u[seen])
-    near = np.abs(edge[seen] - trend) < max(0.03, 2.5 * np.median(np.abs(edge[seen] - trend)))
+    near = np.abs(edge[seen] - trend) < max(0.022, 2.5 * np.median(np.abs(edge[seen] - trend)))
     seen = seen[near]
     step = u[1] - u[0]
-    window = max(1, round(0.018 / step))
+    window = max(1, round(0.025 / step))
     filled = np.interp(u, u[seen], edge[seen])
     smooth = np.array([np.median(filled[max(0, c - window) : c + window + 1]) for c in range(len(u))], np.float32)
     smooth = cv2.GaussianBlur(smooth[None], (0, 0), max(0.8, 0.008 / step), borderType=cv2.BORDER_REPLICATE)[0]

@@ -42,7 +42,7 @@ DEPTH_SHADE = 3.4
 """How fast teeth darken with their depth behind the incisors."""
 SIDE_SHADE = 0.22
 """Share of the light that is lost where a tooth turns away towards its neighbour."""
-TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.22, 0.050
+TONGUE_HALF_WIDTH, TONGUE_HEIGHT = 0.24, 0.060
 """The tongue's back rises so far above the edge of the lower teeth."""
 
 
@@ -81,7 +81,7 @@ def paint_lower(places: np.ndarray, edge: float, turn: float, palette: Palette, 
     gum_line = edge + LOWER[0].height - 0.012
     shade = _depth_shade(u, ARCH[1])[..., None]
     _over(layer, palette.gum * shade, _step(v - gum_line + 0.03, texel) * _step(0.24 - np.abs(u), 0.02))
-    _paint_row(layer, u, edge - v, LOWER, ARCH[1], turn, 0.88 * palette.teeth, texel)
+    _paint_row(layer, u, edge - v, LOWER, ARCH[1], turn, 0.80 * palette.teeth, texel)
     return layer
 
 
