@@ -13,7 +13,7 @@ from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.lids import Lids
 from asymtalker.renderer.lips import Lips
 from asymtalker.renderer.motion import Motion
-from asymtalker.renderer.mouth import Mouth
+from asymtalker.renderer.mouth import Mouth, lips_around_teeth
 from asymtalker.renderer.warp import look_up
 
 INPAINT_MARGIN = 0.006
@@ -34,6 +34,7 @@ class Face:
     def __init__(
         self, image: np.ndarray, points: np.ndarray, keep_smile: bool = False, device: torch.device | None = None
     ) -> None:
+        points = lips_around_teeth(image, points)
         self._device = device
         self.points = points
         self.lips = Lips(points, keep_smile)

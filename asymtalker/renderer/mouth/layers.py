@@ -14,9 +14,7 @@ from asymtalker.renderer.mouth.own_teeth import OwnTeeth, find_teeth
 from asymtalker.renderer.mouth.palette import (
     Palette,
     blur_of,
-    cheek_brightness,
     grain_of,
-    lip_pixels,
     palette,
     side_light,
 )
@@ -97,12 +95,10 @@ class _Builder:
 
     def __init__(self, image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> None:
         self.image, self.points, self.frame = image, points, frame
-        inner = points[list(LIPS_INNER), :2].astype(np.float64)
-        self.ring = frame.to_face(inner)
+        self.ring = frame.to_face(points[list(LIPS_INNER), :2])
         self.corner, self.size = _extent(frame)
         self.u, self.v = np.moveaxis(frame.to_face(_places(self.corner, self.size)), -1, 0)
-        lips, cheek = lip_pixels(image, points, frame.unit), cheek_brightness(image, points, frame.unit)
-        self.own = find_teeth(image, inner, frame, lips, cheek)
+        self.own = find_teeth(image, points, frame)
         self.blur = blur_of(image, points, frame.unit)
         self.grain = grain_of(image, points)
         self.palette = _with_own(palette(image, points, frame.unit), self.own)
