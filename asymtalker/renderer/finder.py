@@ -23,6 +23,8 @@ MOUTH_SHARE, EYE_SHARE = 0.36, 0.2
 """Of the face's square, what the patches of mouth and eye take up on a side."""
 EYE_POINTS = tuple(ring + iris for ring, iris in zip(EYES, IRISES, strict=True))
 """Lids and iris of the right eye and of the left; mirrored, one is the other."""
+MIRRORED_LIPS = [ring + (10 - point) % 20 for ring in (0, 20) for point in range(20)]
+"""Which of the lips' landmarks each one is in a mirror."""
 CANDIDATES = (
     (0.5, 0.5, 1.0),
     (0.5, 0.5, 1.6),
@@ -158,10 +160,11 @@ class LandmarkFinder(nn.Module):
         """Landmarks (478, 3) with those of lips and eyes found anew."""
         points = points.clone()
         face = self.squares(points[None])
-        lips, _ = read_patches(self.mouth, pictures, part_squares(points[None], face, LIPS, MOUTH_SHARE))
+        mouth = part_squares(points[None], face, LIPS, MOUTH_SHARE)
+        lips, _ = read_patches(self.mouth, pictures, mouth.expand(2, -1), mirrored=(False, True))
         right, left = (part_squares(points[None], face, part, EYE_SHARE) for part in EYE_POINTS)
         eyes, _ = read_patches(self.eye, pictures, torch.cat([right, left]), mirrored=(False, True))
-        points[list(LIPS), :2] = lips[0]
+        points[list(LIPS), :2] = (lips[0] + lips[1, MIRRORED_LIPS]) / 2
         for part, found in zip(EYE_POINTS, eyes, strict=True):
             points[list(part), :2] = found
         return points

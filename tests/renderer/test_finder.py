@@ -5,8 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from asymtalker.renderer.finder import LandmarkFinder, PatchNetwork, cut_out, fit_squares, halved, to_pixels, to_unit
-from asymtalker.renderer.landmarks import LIPS, POINTS
+from asymtalker.renderer.finder import (
+    MIRRORED_LIPS,
+    LandmarkFinder,
+    PatchNetwork,
+    cut_out,
+    fit_squares,
+    halved,
+    to_pixels,
+    to_unit,
+)
+from asymtalker.renderer.landmarks import LIPS, LIPS_OUTER, POINTS
 
 SQUARES = torch.tensor([[30.0, 40.0, 12.0, 5.0], [50.0, 45.0, -8.0, 20.0]])
 """Turned, and of different sizes."""
@@ -96,13 +105,29 @@ def test_points_are_in_pixels_of_the_picture(finder):
 
 
 def test_lips_are_those_of_the_second_look(finder):
+    """The mouth is looked at as it is and mirrored, so a point that moves takes half its mirror image along."""
     image = np.random.default_rng(2).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     before = finder.observe(image).points
-    finder.mouth.basis.bias.data[0] += 0.5
+    finder.mouth.basis.bias.data[2] += 0.5
     after = finder.observe(image).points
-    finder.mouth.basis.bias.data[0] -= 0.5
+    finder.mouth.basis.bias.data[2] -= 0.5
     moved = np.abs(after - before).max(1) > 1e-3
-    assert np.flatnonzero(moved).tolist() == [LIPS[0]]
+    assert set(np.flatnonzero(moved)) == {LIPS_OUTER[1], LIPS_OUTER[9]}
+
+
+def test_a_mirrored_picture_has_mirrored_lips():
+    torch.manual_seed(1)
+    finder = LandmarkFinder().eval()
+    finder.reference[:, 1] = torch.rand(POINTS) * 1.6 - 0.8
+    points = torch.cat([finder.reference * 40 + 64, torch.zeros(POINTS, 1)], dim=1)  # on the middle line
+    picture = torch.rand(3, 128, 128)
+    with torch.no_grad():
+        lips, mirrored = (
+            finder._look_closer(halved(image), points)[list(LIPS), :2] for image in (picture, picture.flip(-1))
+        )
+    assert (lips - points[list(LIPS), :2]).abs().max() > 1
+    expected = mirrored[MIRRORED_LIPS] * torch.tensor([-1, 1]) + torch.tensor([128, 0])
+    torch.testing.assert_close(lips, expected, atol=1e-3, rtol=0)
 
 
 def test_its_weights_take_no_more_than_2_megabytes_in_half_precision(finder):
