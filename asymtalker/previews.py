@@ -21,7 +21,7 @@ from asymtalker.pipeline import AsymTalkerPipeline
 SIDE = 256  # pixels: twice what a narrow column shows
 SECONDS = (2.4, 3.4)  # shortest and longest loop
 FRAMES_PER_SECOND = 12.5
-MAX_BYTES = 150_000
+MAX_BYTES = 100_000
 QUALITIES = (85, 75, 65, 50, 35)  # of WebP: the first that is small enough
 SEED = 0
 IMAGE_DESCRIPTION = 0x010E  # an Exif tag
