@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,18 +53,18 @@ class PortraitCrop:
     Attributes:
         image: the crop, RGB, `box.side` × `box.side` pixels (native resolution).
         box: where it was taken.
-        picture: the whole portrait, RGB.
         faces: every face found in the portrait, largest first; empty when none was looked for.
-        face: number of the face that is used, 1 for the largest; 0 when none was looked for.
         note: a few sentences for the user, or "" when there is nothing to say.
+        picture: the whole portrait, RGB.
+        face: number of the face that is used, 1 for the largest; 0 when none was looked for.
     """
 
     image: Image.Image
     box: CropBox
+    faces: list[Face]
+    note: str
     picture: Image.Image
-    faces: list[Face] = field(default_factory=list)
     face: int = 0
-    note: str = ""
 
 
 def read_portrait(source: str | Path | Image.Image) -> Image.Image:
@@ -204,7 +204,8 @@ def crop_portrait(
     if zoom != 1 or any(shift):
         box = adjusted_box(box, image.size, zoom, shift)
     square = image.crop((box.left, box.top, box.left + box.side, box.top + box.side))
-    return PortraitCrop(square, box, image, faces, number, _note(image, faces, number) if number else "")
+    note = _note(image, faces, number) if number else ""
+    return PortraitCrop(square, box, faces, note, image, number)
 
 
 def _choose(faces: list[Face], face: int | None) -> int:

@@ -1,0 +1,1 @@
+"""The face renderer: moves a portrait's own pixels by its landmarks."""
