@@ -15,6 +15,7 @@ from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, WAN, convert_flashhead, convert_wan
 from asymtalker.evaluation.settings import METRICS, read_protocol
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
+from asymtalker.media.picture import View
 from asymtalker.runtime import Float8, Offload, Runtime
 
 
@@ -62,8 +63,21 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
         "--color-match", type=float, metavar="0..1", help="pull each chunk's colours to the portrait's"
     )
     command.add_argument("--no-crop", dest="crop", action="store_false", help="take the middle of the image as it is")
+    command.add_argument(
+        "--view", choices=get_args(View), default=GenerateOptions.view, help="what is shown (default: %(default)s)"
+    )
+    command.add_argument(
+        "--max-side",
+        type=int,
+        metavar="N",
+        default=GenerateOptions.max_side,
+        help="long side of the video in pixels, at most (default: %(default)s)",
+    )
     command.add_argument("--no-label", dest="label", action="store_false", help="leave out the visible label")
     _add_runtime(command)
+    command.add_argument(
+        "--keep-smile", action="store_true", help="leave the portrait's lips as they are in silence, rather than shut"
+    )
     command.set_defaults(run=_generate)
 
 
@@ -93,6 +107,9 @@ def _generate(arguments: argparse.Namespace) -> None:
         crop=arguments.crop,
         color_match=arguments.color_match,
         label=arguments.label,
+        view=arguments.view,
+        max_side=arguments.max_side,
+        keep_smile=arguments.keep_smile,
     )
     pipeline = load_pipeline(options.checkpoint, _read_runtime(arguments))
     with tqdm(unit="frame", desc="generate", dynamic_ncols=True) as bar:

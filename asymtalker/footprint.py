@@ -40,6 +40,8 @@ NETWORKS = {
     CONTINUITY: "vae",
 }
 """The network that each stage runs."""
+RENDERER = "renderer"
+"""The component that no outline has: it works on a portrait's pixels, of which the meta device has none."""
 GB = 1e9
 HEADROOM = 1.2
 """Memory that is asked for, over what is computed."""
@@ -102,10 +104,11 @@ def outline(checkpoint: str | Path) -> AsymTalkerPipeline:
     folder = Path(checkpoint)
     try:
         index = json.loads((folder / "model_index.json").read_text())
-        parts = {name: _outline_part(folder, name, *value) for name, value in index.items() if isinstance(value, list)}
+        named = {name: value for name, value in index.items() if isinstance(value, list)}
+        parts = {name: _outline_part(folder, name, *value) for name, value in named.items() if name != RENDERER}
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ValueError(f"{folder} is not the folder of a checkpoint: {error}") from error
-    settings = {name: value for name, value in index.items() if name not in parts and not name.startswith("_")}
+    settings = {name: value for name, value in index.items() if name not in named and not name.startswith("_")}
     with torch.device("meta"):
         return AsymTalkerPipeline(**parts, **settings).to("meta")
 
@@ -125,8 +128,9 @@ def like(pipeline: AsymTalkerPipeline) -> AsymTalkerPipeline:
         parts = {
             name: type(part).from_config(part.config) if isinstance(part, nn.Module) else part
             for name, part in pipeline.components.items()
+            if name != RENDERER
         }
-        settings = {name: value for name, value in pipeline.config.items() if name not in parts}
+        settings = {name: value for name, value in pipeline.config.items() if name not in pipeline.components}
         settings = {name: value for name, value in settings.items() if not name.startswith("_")}
         return AsymTalkerPipeline(**parts, **settings).to("meta")
 

@@ -13,7 +13,9 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -24,11 +26,13 @@ from asymtalker.chunks import video_frame_count
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert.files import fetch
 from asymtalker.footprint import check_room, explain_shortage, is_shortage, outline
+from asymtalker.media.picture import PictureView, View
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
-from asymtalker.pipeline import MAX_STEPS, StepsChoice
+from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
+from asymtalker.renderer.hints import portrait_hints
 from asymtalker.runtime import (
     Runtime,
     apply_runtime,
@@ -50,6 +54,8 @@ SEEDS = 2**32
 MAX_SIZE = 1024
 DRIFT_INTERVAL = 1.0  # seconds
 MAX_GUIDANCE = 20
+MAX_SIDES = (128, 4096)
+"""What `max_side` may be, in pixels."""
 
 _loading = threading.Lock()
 
@@ -66,9 +72,13 @@ class GenerateOptions:
         color_match: how far each chunk's colours are pulled to the portrait's, 0 to 1; None: the checkpoint's own.
         guidance_scale: weight of the speech's guidance, 0 to 20; 1 is none; None: the checkpoint's own.
         reference_mode: "temporal" (the paper's reference) or "static" (its ablation).
-        size: width and height of the video in pixels, at most 1024; None: what the checkpoint was trained at.
+        size: width and height of the network's frames in pixels, at most 1024; None: what it was trained at.
         label: write "AI-generated" into a corner of the picture. (The file's metadata says so either way.)
         max_seconds: speech longer than this is refused; None sets no limit.
+        view: what the video shows: the whole "picture", with the animated square in its place, or the "square" alone.
+        max_side: long side of the video in pixels, at most, 128 to 4096; a smaller picture keeps its size.
+        keep_smile: leave the lips as the portrait has them while nothing is said, rather than shut; counts for
+            checkpoints with a renderer.
 
     Raises:
         ValueError: an option is out of its range.
@@ -84,19 +94,25 @@ class GenerateOptions:
     size: int | None = None
     label: bool = True
     max_seconds: float | None = None
+    view: View = "picture"
+    max_side: int = 1080
+    keep_smile: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("seed", self.seed, 0, SEEDS - 1)
         _check_whole("steps", self.steps, 1, MAX_STEPS)
         _check_whole("size", self.size, 1, MAX_SIZE)
+        _check_whole("max_side", self.max_side, *MAX_SIDES, optional=False)
         _check_number("color_match", self.color_match, 0, 1)
         _check_number("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be greater than 0, not {self.max_seconds}.")
+        if self.view not in get_args(View):
+            raise ValueError(f"view must be {' or '.join(get_args(View))}, not {self.view!r}.")
 
 
-def _check_whole(name: str, value: int | None, low: int, high: int) -> None:
-    if value is not None and not (isinstance(value, int) and low <= value <= high):
+def _check_whole(name: str, value: int | None, low: int, high: int, optional: bool = True) -> None:
+    if not (value is None and optional) and not (isinstance(value, int) and low <= value <= high):
         raise ValueError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
 
 
@@ -206,30 +222,28 @@ def stream_video(
     started = time.monotonic()
     seed = draw_seed(options)
     total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
-    written: Future[None] | None = None
+    written: Future[float] | None = None
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
-    size = (options.size, options.size) if options.size else pipeline.frame_size
-    portrait = np.asarray(crop.image.resize(size))
-    drift = Drift(portrait, DRIFT_INTERVAL, pipeline.fps)
-    identity = IdentityDrift(portrait, DRIFT_INTERVAL, pipeline.fps)
+    view = frame_picture(pipeline, crop, options)
+    measured = _Measured(pipeline, view.portrait, options)
+    settings = (view.size, pipeline.fps, pipeline.sampling_rate, options.label)
     with (
-        VideoWriter(output, size, pipeline.fps, pipeline.sampling_rate, label=options.label) as writer,
+        VideoWriter(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
-        closing(stream_frames(pipeline, crop, samples, seed, options)) as blocks,
+        closing(stream_chunks(pipeline, view.portrait, samples, seed, options)) as chunks,
     ):
-        for block in blocks:
-            if written is not None:
-                written.result()  # one chunk waits at the most, and an error is known by the next
-            sound = samples[frames * samples_per_frame : (frames + len(block)) * samples_per_frame]
-            written = thread.submit(copy_context().run, _write, writer, (drift, identity), block, sound)
-            frames += len(block)
-            elapsed = time.monotonic() - started
-            first_frame = first_frame or elapsed
-            yield GenerateProgress(frames, total, elapsed)
+        for chunk in chunks:
+            if written is not None:  # one chunk waits at the most, and an error is known by the next
+                rendered = written.result()
+                first_frame = first_frame or rendered - started
+            sound = samples[frames * samples_per_frame : (frames + chunk.frames) * samples_per_frame]
+            written = thread.submit(copy_context().run, _write, writer, view, measured, chunk, sound)
+            frames += chunk.frames
+            yield GenerateProgress(frames, total, time.monotonic() - started)
         if written is not None:
-            written.result()
+            rendered = written.result()
+            first_frame = first_frame or rendered - started
     elapsed = time.monotonic() - started
-    score = drift.compute() if frames > 1 else None
     yield GenerateResult(
         path=Path(output),
         seed=seed,
@@ -237,37 +251,79 @@ def stream_video(
         seconds=frames / pipeline.fps,
         elapsed=elapsed,
         first_frame=first_frame,
-        note=crop.note,
-        drift=score,
-        identity=identity.compute() / STRANGERS,
+        note=portrait_note(pipeline, crop),
+        drift=measured.drift.compute() if frames > 1 else None,
+        identity=measured.identity.compute() / STRANGERS,
     )
 
 
-def _write(writer: VideoWriter, metrics: tuple[Drift, IdentityDrift], frames: np.ndarray, sound: np.ndarray) -> None:
+class _Measured:
+    """How the animated square changes with time, at the size of the network's frames whatever the video's.
+
+    Args:
+        portrait: the square that the pipeline is given.
+    """
+
+    def __init__(self, pipeline: AsymTalkerPipeline, portrait: Image.Image, options: GenerateOptions) -> None:
+        self._size = network_size(pipeline, options)
+        still = np.asarray(portrait.resize(self._size))
+        self.drift = Drift(still, DRIFT_INTERVAL, pipeline.fps)
+        self.identity = IdentityDrift(still, DRIFT_INTERVAL, pipeline.fps)
+
+    def update(self, frames: np.ndarray) -> None:
+        """Adds the next frames, uint8 (F, H, W, 3)."""
+        if frames.shape[2:0:-1] != self._size:
+            frames = np.stack([cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA) for frame in frames])
+        self.drift.update(frames)
+        self.identity.update(frames)
+
+
+def _write(writer: VideoWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray) -> float:
+    """Renders a chunk and writes it; returns when its frames were there, on the monotonic clock."""
+    frames, rendered = chunk.render(), time.monotonic()
     with stage(WRITE):
-        writer.write(frames)
-        for metric in metrics:
-            metric.update(frames)
+        writer.write(view.place(frames))
+        measured.update(frames)
         writer.write_speech(sound)
+    return rendered
 
 
-def stream_frames(
+def frame_picture(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: GenerateOptions) -> PictureView:
+    """What a video under these options shows of the portrait."""
+    size = network_size(pipeline, options)
+    return PictureView(crop, options.view, options.max_side, size, rendered=pipeline.renderer is not None)
+
+
+def portrait_note(pipeline: AsymTalkerPipeline, crop: PortraitCrop) -> str:
+    """What the user should know about a portrait before it is animated, or ""."""
+    if pipeline.renderer is None:
+        return crop.note
+    return " ".join(filter(None, [crop.note, *portrait_hints(pipeline.renderer.observe(np.asarray(crop.image)))]))
+
+
+def network_size(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> tuple[int, int]:
+    """(width, height) of the network's frames under these options, in pixels."""
+    return (options.size, options.size) if options.size else pipeline.frame_size
+
+
+def stream_chunks(
     pipeline: AsymTalkerPipeline,
-    crop: PortraitCrop,
+    portrait: Image.Image,
     speech: np.ndarray | Iterator[np.ndarray],
     seed: int,
     options: GenerateOptions,
     steps: StepsChoice | None = None,
-) -> Iterator[np.ndarray]:
-    """The pipeline's stream under these options: uint8 (F, H, W, 3).
+) -> Iterator[Chunk]:
+    """The chunks of the pipeline's stream under these options.
 
     Args:
+        portrait: the square to be animated, see `PictureView.portrait`.
         speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or an iterator of such.
         steps: asked before every chunk, in the place of `options.steps`.
     """
     with _explained_shortage(pipeline, options):
-        stream = pipeline.stream(
-            crop.image,
+        stream = pipeline.stream_chunks(
+            portrait,
             speech,
             num_inference_steps=steps or options.steps,
             guidance_scale=options.guidance_scale,
@@ -276,13 +332,12 @@ def stream_frames(
             height=options.size,
             color_match=options.color_match,
             reference_mode=options.reference_mode,
+            keep_smile=options.keep_smile,
         )
     return _explaining(stream, pipeline, options)
 
 
-def _explaining(
-    stream: Iterator[np.ndarray], pipeline: AsymTalkerPipeline, options: GenerateOptions
-) -> Iterator[np.ndarray]:
+def _explaining(stream: Iterator[Chunk], pipeline: AsymTalkerPipeline, options: GenerateOptions) -> Iterator[Chunk]:
     with closing(stream), _explained_shortage(pipeline, options):
         yield from stream
 
@@ -295,8 +350,7 @@ def _explained_shortage(pipeline: AsymTalkerPipeline, options: GenerateOptions) 
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
-        size = (options.size, options.size) if options.size else pipeline.frame_size
-        raise ValueError(explain_shortage(pipeline, size)) from error
+        raise ValueError(explain_shortage(pipeline, network_size(pipeline, options))) from error
 
 
 def draw_seed(options: GenerateOptions) -> int:

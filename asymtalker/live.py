@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.generation import GenerateOptions, draw_seed, stream_frames
+from asymtalker.generation import GenerateOptions, draw_seed, frame_picture, stream_chunks
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.speech import SpeechResampler
 from asymtalker.media.spool import PacedSpeech, SpeechSource, SpeechSpool, StreamClosed
@@ -238,15 +238,15 @@ def stream_live(
     steps = options.steps or pipeline.config.num_inference_steps
     chunk_frames = pipeline.layout.new_frames
     speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, chunk_frames, steps, options.max_seconds)
-    stream = stream_frames(pipeline, crop, speech, draw_seed(options), options, speech.choose_steps)
-    size = (options.size, options.size) if options.size else pipeline.frame_size
-    video = writer(size, pipeline.fps, pipeline.sampling_rate, options.label)
+    view = frame_picture(pipeline, crop, options)
+    stream = stream_chunks(pipeline, view.portrait, speech, draw_seed(options), options, speech.choose_steps)
+    video = writer(view.size, pipeline.fps, pipeline.sampling_rate, options.label, view.moving)
     end = 0.0
-    with suppress(StreamClosed), closing(stream) as blocks:
-        for frames in blocks:
+    with suppress(StreamClosed), closing(stream) as chunks:
+        for chunk in chunks:
             source.available()  # raises where it was closed while the chunk was made: nobody wants to see that one
-            start, end = end, end + len(frames) / pipeline.fps
-            data = video.push(frames, speech.take(len(frames)))
+            start, end = end, end + chunk.frames / pipeline.fps
+            data = video.push(view.place(chunk.render()), speech.take(chunk.frames))
             yield LiveChunk(
                 data, video.mime, start, end - start, speech.age(start), speech.behind, speech.skipped, speech.steps
             )

@@ -3,7 +3,7 @@
 import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,11 @@ from asymtalker.conditioning import (
     temporal_ratio,
     temporal_reference,
 )
+from asymtalker.renderer.motion import Motion
+from asymtalker.renderer.renderer import FaceRenderer
+from asymtalker.renderer.stream import FaceStream
 from asymtalker.sampling import denoise_chunk, set_steps
-from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, SPEECH, stage
+from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, RENDER, SPEECH, stage
 
 Portrait = PIL.Image.Image | np.ndarray | Tensor
 
@@ -53,12 +56,27 @@ class AsymTalkerPipelineOutput(BaseOutput):
     frames: np.ndarray | list[PIL.Image.Image] | list[list[PIL.Image.Image]] | Tensor
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk of a video whose frames may still have to be rendered.
+
+    Attributes:
+        frames: how many it has.
+        render: makes them: uint8 (F, H, W, 3), or (B, F, H, W, 3) of a list of portraits. To be called once.
+    """
+
+    frames: int
+    render: Callable[[], np.ndarray]
+
+
 @dataclass
 class StreamState:
     """What one stream, or several in step, carry from chunk to chunk. Two streams never share one.
 
     Attributes:
         form: of what comes before the samples of its speech and the frames of its videos: (), or (portraits,).
+        faces: the portraits as the renderer moves them; none without a renderer.
+        motions: what the faces do in the last chunk.
     """
 
     portrait: Tensor
@@ -69,6 +87,8 @@ class StreamState:
     guidance_scale: float
     color_match: float
     form: tuple[int, ...] = ()
+    faces: list[FaceStream] = field(default_factory=list)
+    motions: list[Motion] = field(default_factory=list)
     speech: SpeechBuffer = field(default_factory=SpeechBuffer)
     chunk: int = 0
 
@@ -81,6 +101,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         vae: a causal video autoencoder (AutoencoderPatchKLT, AutoencoderKLWan, AutoencoderKLLTXVideo).
         speech_encoder: LogMelSpeechEncoder or Wav2Vec2SpeechEncoder.
         scheduler: FlowMatchLCMScheduler for a few-step student, FlowMatchEulerDiscreteScheduler for a teacher.
+        renderer: moves the portrait in its own pixels, for a network that says how faces move; without one, frames are
+            what the autoencoder decodes.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
         first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
             window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
@@ -91,6 +113,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "speech_encoder->transformer->vae"
+    _optional_components = ["renderer"]
+    _exclude_from_cpu_offload = ["renderer"]
 
     @classmethod
     def download(
@@ -124,6 +148,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         vae: ModelMixin,
         speech_encoder: ModelMixin,
         scheduler: SchedulerMixin,
+        renderer: FaceRenderer | None = None,
         window_frames: int = 21,
         continuity_frames: int = 5,
         num_inference_steps: int = 2,
@@ -132,7 +157,9 @@ class AsymTalkerPipeline(DiffusionPipeline):
         first_continuity_frames: int | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler)
+        self.register_modules(
+            transformer=transformer, vae=vae, speech_encoder=speech_encoder, scheduler=scheduler, renderer=renderer
+        )
         self.register_to_config(
             window_frames=window_frames,
             continuity_frames=continuity_frames,
@@ -143,6 +170,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         )
         if transformer.motion is not None:
             transformer.motion.adopt(vae)
+        elif renderer is not None:
+            raise ValueError("A renderer needs a transformer that says how faces move: one with a motion_prior.")
         self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
         if first_continuity_frames is not None:
             self.layout.check_first_continuity(first_continuity_frames)
@@ -178,8 +207,26 @@ class AsymTalkerPipeline(DiffusionPipeline):
         if any(side < multiple or side % multiple for side in size):
             raise ValueError(f"width and height must be multiples of {multiple}, not {size[0]} x {size[1]}.")
 
-    @torch.no_grad()
     def stream(
+        self,
+        image: Portrait | list[Portrait],
+        speech: np.ndarray | Tensor | Iterable[np.ndarray],
+        **options: Any,
+    ) -> Iterator[np.ndarray]:
+        """Yields the video as it is made: uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in
+        all; of a list of portraits (B, F, H, W, 3).
+
+        Args:
+            image, speech, options: see `stream_chunks`.
+
+        Raises:
+            ValueError: if an option is out of range, or the speech is empty or not what it should be.
+        """
+        chunks = self.stream_chunks(image, speech, **options)
+        return _frames_of(chunks)
+
+    @torch.no_grad()
+    def stream_chunks(
         self,
         image: Portrait | list[Portrait],
         speech: np.ndarray | Tensor | Iterable[np.ndarray],
@@ -191,26 +238,28 @@ class AsymTalkerPipeline(DiffusionPipeline):
         height: int | None = None,
         color_match: float | None = None,
         reference_mode: ReferenceMode = "temporal",
+        keep_smile: bool = False,
         callback_on_chunk_end: ChunkCallback | None = None,
-    ) -> Iterator[np.ndarray]:
-        """Yields the video as it is made.
+    ) -> Iterator[Chunk]:
+        """Yields the chunks of a video before their frames are rendered, so that another thread may do that while the
+        next chunk is generated. They are to be rendered in order.
 
         Args:
             image: the portrait, cropped as the checkpoint wants it (see `asymtalker.media.portrait.crop_portrait`);
-                arrays and tensors hold floats in [0, 1]. A list makes as many videos in step.
+                arrays and tensors hold floats in [0, 1]. A list makes as many videos in step, of images of one size.
+                With a renderer the image is square, and frames are as large as it is.
             speech: 16 kHz mono samples in [-1, 1], (samples,), or an iterator of such arrays: a file and a
                 microphone go the same way. For a list of B portraits (B, samples).
             num_inference_steps: default: the checkpoint's own; a function is asked before every chunk.
             guidance_scale: w of `uncond + w·(cond − uncond)` on the speech; 1 is none.
             generator: makes the video repeatable on the same device; of a list of portraits, one for each.
-            width, height: frame size in pixels; default: the checkpoint's own.
+            width, height: frame size of the network in pixels; default: the checkpoint's own. Without a renderer it is
+                the size of the video.
             color_match: strength of the Lab match to the portrait; default: the checkpoint's own.
             reference_mode: "temporal" (TRE) or "static" (the ablation).
+            keep_smile: with a renderer: leave the lips as the portrait has them while nothing is said; otherwise the
+                mouth is shut then.
             callback_on_chunk_end: see `ChunkCallback`.
-
-        Yields:
-            uint8 arrays (F, H, W, 3), at most one chunk each, ⌈seconds · 25⌉ frames in all; of a list of portraits
-            (B, F, H, W, 3).
 
         Raises:
             ValueError: if an option is out of range, or the speech is empty or not what it should be.
@@ -222,7 +271,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         trained = self.frame_size
         size = (trained[0] if width is None else width, trained[1] if height is None else height)
         self.check_inputs(steps, guidance, strength, size)
-        state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode)
+        state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode, keep_smile)
         if isinstance(speech, (np.ndarray, Tensor)):
             state.speech.append(_as_samples(speech, state.form))
             return self._chunks(state, iter(()), callback_on_chunk_end, choice, ended=True)
@@ -261,8 +310,13 @@ class AsymTalkerPipeline(DiffusionPipeline):
         generator: torch.Generator | list[torch.Generator] | None = None,
         color_match: float = 0.0,
         reference_mode: ReferenceMode = "temporal",
+        keep_smile: bool = False,
     ) -> StreamState:
         """Encodes the portrait and returns the state of a stream before its first chunk."""
+        faces = []
+        if self.renderer is not None:
+            images = image if isinstance(image, list) else [image]
+            faces = [FaceStream(self.renderer, _as_square(one), size[0], keep_smile) for one in images]
         portrait = self.video_processor.preprocess(image, height=size[1], width=size[0])
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
@@ -280,11 +334,17 @@ class AsymTalkerPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             color_match=color_match,
             form=(len(image),) if isinstance(image, list) else (),
+            faces=faces,
         )
 
     @torch.no_grad()
     def next_chunk(self, state: StreamState) -> Tensor:
-        """Generates the next chunk of a stream and moves its state on: new frames (B, 3, F, H, W) in [-1, 1]."""
+        """Generates the next chunk of a stream and moves its state on.
+
+        Returns:
+            New frames as the autoencoder decodes them, (B, 3, F, H, W) in [-1, 1]. What a renderer needs to make the
+            video's own frames of the chunk is in `state.motions`.
+        """
         with self._turn:
             return self._make_chunk(state)
 
@@ -301,6 +361,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             device=self._execution_device,
             dtype=torch.float32,
         )
+        displacements = []
         latents = denoise_chunk(
             self.transformer,
             state.scheduler,
@@ -310,7 +371,11 @@ class AsymTalkerPipeline(DiffusionPipeline):
             speech,
             guidance_scale=state.guidance_scale,
             generator=state.generator,
+            on_displacement=displacements.append if state.faces else None,
         )
+        if state.faces:
+            points = [face.network_points for face in state.faces]
+            state.motions = self.transformer.motion.motions(displacements[-1], noise, speech, points)
         with self._vae_lock, stage(DECODE):
             window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
         frames = window[:, :, self.layout.continuity_frames :]
@@ -330,7 +395,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         callback: ChunkCallback | None,
         steps: StepsChoice | None,
         ended: bool = False,
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[Chunk]:
         while True:
             ended = ended or self._listen(state, source)
             frames = video_frame_count(state.speech.samples)
@@ -341,12 +406,26 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 return
             if steps is not None:
                 set_steps(state.scheduler, steps(), self._execution_device)
-            made = self.next_chunk(state)[:, :, :keep]
-            with stage(COPY):
-                block = _as_uint8(made if state.form else made[0])
-            yield block
+            made = self.next_chunk(state)
+            yield self._to_render(state, keep) if state.faces else self._to_copy(state, made[:, :, :keep])
             if callback is not None:
                 callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
+
+    def _to_render(self, state: StreamState, keep: int) -> Chunk:
+        """The first `keep` frames of the last chunk, in the portraits' own pixels."""
+        faces, motions, form = state.faces, state.motions, state.form
+
+        def render() -> np.ndarray:
+            with stage(RENDER):
+                videos = [face.render(motion[:keep]) for face, motion in zip(faces, motions, strict=True)]
+            return np.stack(videos) if form else videos[0]
+
+        return Chunk(keep, render)
+
+    def _to_copy(self, state: StreamState, frames: Tensor) -> Chunk:
+        with stage(COPY):
+            copied = _as_uint8(frames if state.form else frames[0])
+        return Chunk(frames.shape[2], lambda: copied)
 
     def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
         """Takes sound until the next window is covered; True if the speech has ended before that."""
@@ -363,6 +442,25 @@ class AsymTalkerPipeline(DiffusionPipeline):
         if not isinstance(speech, (np.ndarray, Tensor)):
             return None
         return self.layout.chunk_count(video_frame_count(speech.shape[-1]))
+
+
+def _frames_of(chunks: Iterator[Chunk]) -> Iterator[np.ndarray]:
+    with closing(chunks):
+        for chunk in chunks:
+            yield chunk.render()
+
+
+def _as_square(image: Portrait) -> np.ndarray:
+    """A square portrait as the renderer takes it, uint8 (S, S, 3)."""
+    if isinstance(image, Tensor):
+        image = image.movedim(-3, -1).cpu().float().numpy()
+    if isinstance(image, PIL.Image.Image):
+        pixels = np.asarray(image.convert("RGB"))
+    else:
+        pixels = (image.clip(0, 1) * 255).round().astype(np.uint8)
+    if pixels.ndim != 3 or pixels.shape[0] != pixels.shape[1]:
+        raise ValueError(f"The portrait must be square, not of shape {pixels.shape}: crop it (crop_portrait).")
+    return pixels
 
 
 def _as_samples(speech: np.ndarray | Tensor, form: tuple[int, ...]) -> Tensor:

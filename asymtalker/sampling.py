@@ -36,6 +36,7 @@ def predict_flow(
     reference: Tensor,
     speech: Tensor,
     guidance_scale: float = 1.0,
+    on_displacement: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Predicts the flow of the new latents of a window.
 
@@ -46,11 +47,14 @@ def predict_flow(
         reference: z_ref, (B, C, K + N, h, w).
         speech: speech windows, see `asymtalker.conditioning.speech_windows`.
         guidance_scale: w of `uncond + w·(cond − uncond)`; 1 is no guidance and one evaluation.
+        on_displacement: called with the displacements of the new frames, if the network has any.
 
     Returns:
         (B, C, N, h, w) in float32.
     """
-    conditional = predict(transformer, latents, sigma, continuity, reference, speech)[0]
+    conditional, displacement = predict(transformer, latents, sigma, continuity, reference, speech)
+    if on_displacement is not None and displacement is not None:
+        on_displacement(displacement)
     if guidance_scale == 1:
         return conditional
     unconditional = predict(transformer, latents, sigma, continuity, reference, null_speech(speech))[0]
@@ -105,6 +109,7 @@ def denoise_chunk(
     first_step: int = 0,
     exit_step: int | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
+    on_displacement: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Denoises the new latents of one window.
 
@@ -117,6 +122,7 @@ def denoise_chunk(
         exit_step: stop at this step (from 0) and return its x₀-prediction; only that step carries a gradient. None
             runs all steps and leaves gradients as the caller has them.
         on_step: called with the step and the latents after it.
+        on_displacement: called at each step, see `predict_flow`.
 
     Returns:
         The new latents (B, C, N, h, w) in float32.
@@ -129,7 +135,9 @@ def denoise_chunk(
     for step, timestep in enumerate(scheduler.timesteps[first_step:], start=first_step):
         leaving = step == exit_step
         with torch.set_grad_enabled(torch.is_grad_enabled() and (leaving or exit_step is None)), stage(STEP):
-            flow = predict_flow(transformer, latents, levels[step], continuity, reference, speech, guidance_scale)
+            flow = predict_flow(
+                transformer, latents, levels[step], continuity, reference, speech, guidance_scale, on_displacement
+            )
             if leaving:
                 return latents - scheduler.sigmas[step] * flow
             latents = scheduler.step(flow, timestep, latents, generator=generator, return_dict=False)[0]

@@ -18,10 +18,12 @@ CONTINUITY = "continuity"
 """The end of the chunk is encoded again, as the next κ."""
 COPY = "copy"
 """The frames are made bytes and come to the CPU."""
+RENDER = "render"
+"""The portrait is moved, in its own pixels."""
 WRITE = "write"
 """The frames and their sound are written to the file, on the CPU."""
 
-STAGES = (REFERENCE, SPEECH, STEP, DECODE, COLOR, CONTINUITY, COPY, WRITE)
+STAGES = (REFERENCE, SPEECH, STEP, DECODE, COLOR, CONTINUITY, COPY, RENDER, WRITE)
 
 _observer: ContextVar[Observer | None] = ContextVar("observer", default=None)
 

@@ -44,8 +44,23 @@ def test_makes_a_video(client, inputs):
 def test_a_size_as_the_api_names_it(client, inputs):
     parameters = client.view_api(return_format="dict")["named_endpoints"]["/generate"]["parameters"]
     smallest, *_ = next(given["type"]["enum"] for given in parameters if given["parameter_name"] == "size")
-    video, _ = client.predict(**inputs, size=smallest, api_name="/generate")
+    video, _ = client.predict(**inputs, size=smallest, view="square", api_name="/generate")
     assert probe_video(path_of(video)).width == int(smallest)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "size"), [({}, (160, 120)), ({"max_side": "128"}, (128, 96)), ({"view": "square"}, (64, 64))]
+)
+def test_the_picture_in_the_size_that_is_asked_for(client, inputs, tmp_path, chosen, size):
+    speech = handle_file(write_speech(tmp_path / "short.wav", 0.1))
+    inputs |= {"speech": speech}
+    video, figures = client.predict(**inputs, **chosen, api_name="/generate")
+    pieces = [piece for piece, _ in client.submit(**inputs, **chosen, api_name="/live")]
+    compared, *_ = client.predict(**inputs, **chosen, left={"steps": 1}, right={}, api_name="/compare")
+    live = b"".join(Path(piece).read_bytes() for piece in pieces)
+    for made in (path_of(video), live, path_of(compared)):
+        assert (probe_video(made).width, probe_video(made).height) == size
+    assert all(f"{name}=" in figures["link"] for name in ("view", "max_side"))
 
 
 def test_draws_a_seed(client, inputs):
@@ -71,6 +86,9 @@ def test_api_has_documented_actions(client):
         ({"zoom": 0}, "zoom must be a number from 0.1 to 10"),
         ({"size": 72}, "width and height must be multiples of 16"),
         ({"size": 256}, "size must be at most 128 here"),
+        ({"view": "all"}, "view must be picture or square, not 'all'"),
+        ({"max_side": 100}, "max_side must be a whole number from 128 to 4096, not 100"),
+        ({"max_side": 2000}, "max_side must be at most 1920 here"),
     ],
 )
 def test_unusable_input_is_explained(client, inputs, overrides, said):
@@ -114,7 +132,7 @@ def test_only_what_was_uploaded_is_read(app_url, portrait_file):
     """A file of the server is none of the visitor's, whether Gradio takes the mapping for a file or not."""
     call = f"{app_url}gradio_api/call/generate"
     for portrait in ({"path": portrait_file}, {"path": portrait_file, "meta": {"_type": "gradio.FileData"}}):
-        data = json.dumps({"data": [portrait, None, 1, None, None, True, False, 1, 0, 0]}).encode()
+        data = json.dumps({"data": [portrait, None, 1, None, None, True, False, 1, 0, 0, "picture", 1080]}).encode()
         request = urllib.request.Request(call, data, {"Content-Type": "application/json"})
         event = json.load(urllib.request.urlopen(request))["event_id"]
         answer = urllib.request.urlopen(f"{call}/{event}").read().decode()

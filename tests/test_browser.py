@@ -4,9 +4,12 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from asymtalker.ui.examples import find_examples
 from tests import chromium
 from tests.chromium import CHROMIUM
 from tests.conftest import ROOT, wait_until, write_speech
@@ -82,12 +85,12 @@ def expect_playing(page, width):
     assert play_state(page)["error"] is None
 
 
-def test_upload_generate_play(page, pipeline, portrait_file, speech_file):
+def test_upload_generate_play(page, portrait_file, speech_file):
     fill(page, portrait_file, speech_file, crop=False)
     expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
     page.get_by_role("button", name="Generate").click()
     expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=30_000)
-    expect_playing(page, pipeline.frame_size[0])
+    expect_playing(page, 160)  # the portrait's width
     expect(page.get_by_role("button", name="Generate")).to_be_enabled()
     with page.expect_download() as download:
         page.get_by_label("Download").last.click()
@@ -102,18 +105,35 @@ def places(page):
     return page.evaluate("names => names.map(name => document.querySelector(name).offsetTop)", names)
 
 
-def test_an_example_runs_in_one_click_and_is_made_once(page, pipeline):
+def test_an_example_runs_in_one_click_and_is_made_once(page):
     before = places(page)
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="Example: Amara").click()
     figures = page.locator("dl.figures").first
     expect(figures).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
-    expect_playing(page, pipeline.frame_size[0])
+    expect_playing(page, 640)
     assert places(page) == pytest.approx(before, abs=2)  # nothing has jumped
     first = figures.inner_text()
     page.reload()
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="Example: Amara").click()
     expect(page.get_by_text("made earlier")).to_be_visible(timeout=10_000)
     assert figures.inner_text() == first
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_examples_move_unless_the_visitor_wants_no_motion(browser, app_url, width):
+    examples = find_examples(ROOT / "examples")
+    moving, still = [example.preview.name for example in examples], [example.portrait.name for example in examples]
+    for motion, names in (("no-preference", moving), ("reduce", still)):
+        page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
+        page.goto(app_url)
+        pictures = page.locator("#examples-speech img")
+        pictures.last.scroll_into_view_if_needed()
+        wait_until(lambda shown=pictures: shown.last.evaluate("picture => picture.naturalWidth") > 0, seconds=30)
+        shown = pictures.evaluate_all("all => all.map(picture => [picture.currentSrc, picture.clientWidth])")
+        assert [address.rpartition("/")[2] for address, _ in shown] == names
+        assert all(wide >= 90 for _, wide in shown)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.close()
 
 
 def test_the_crop_is_adjusted_with_the_keyboard(page):
@@ -176,7 +196,7 @@ def live_state(page):
 PLAYS = "!document.querySelector('#live-player video').paused"
 
 
-def test_live_follows_the_microphone(page, pipeline, app_folder):
+def test_live_follows_the_microphone(page, app_folder):
     tab = open_live(page)
     tab.get_by_role("button", name="Record", exact=True).click()
     wait_until(lambda: live_state(page)["time"] > 1, seconds=30)
@@ -185,7 +205,7 @@ def test_live_follows_the_microphone(page, pipeline, app_folder):
         page.wait_for_timeout(500)
         lags.append(live_state(page)["lag"])
     state = live_state(page)
-    assert (state["width"], state["error"]) == (pipeline.frame_size[0], None)
+    assert (state["width"], state["error"]) == (512, None)
     wait_until(lambda: live_state(page)["time"] - begun > 2, seconds=30)
     assert min(lags) > 0.5 and max(lags) < 10  # a machine may be busy; what must not be is that it grows and grows
     assert list(app_folder.glob("asymtalker-live-*"))
@@ -209,7 +229,7 @@ def test_live_begins_again_as_soon_as_it_was_stopped(page, app_folder):
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=1)
 
 
-def test_live_goes_by_hls_where_media_source_does_not_play(page, pipeline, app_folder):
+def test_live_goes_by_hls_where_media_source_does_not_play(page, app_folder):
     page.add_init_script(
         "const real = MediaSource.isTypeSupported.bind(MediaSource);"
         "MediaSource.isTypeSupported = type => !type.includes('avc1.64001f') && real(type);"  # the player asks for this
@@ -221,7 +241,7 @@ def test_live_goes_by_hls_where_media_source_does_not_play(page, pipeline, app_f
     video = page.locator("#live-film video")
     expect(video).to_be_visible(timeout=30_000)
     wait_until(lambda: video.evaluate("video => video.currentTime") > 1, seconds=30)
-    assert video.evaluate("video => [video.videoWidth, video.error]") == [pipeline.frame_size[0], None]
+    assert video.evaluate("video => [video.videoWidth, video.error]") == [512, None]
     expect(tab.locator(".state")).to_contain_text("some seconds later")
     tab.get_by_role("button", name="Stop", exact=True).first.click()
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=1)
@@ -304,6 +324,59 @@ def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
         page.context.close()
 
 
+@pytest.fixture(scope="module", params=["tall", "wide"])
+def elongated(request, tmp_path_factory):
+    """A picture three times as long as it is high, or the other way round, that has no face."""
+    across, down = np.meshgrid(np.arange(300), np.arange(900))
+    pixels = np.stack([across % 256, down % 256, (across + down) % 256], axis=-1).astype(np.uint8)
+    path = tmp_path_factory.mktemp("elongated") / f"{request.param}.png"
+    Image.fromarray(pixels if request.param == "tall" else pixels.transpose(1, 0, 2)).save(path)
+    return str(path)
+
+
+def shown(page, element):
+    """Width and height of the pixels that a video or canvas shows, and of the place that it has on the page."""
+    return page.evaluate(
+        "name => { const it = document.querySelector(name), box = it.getBoundingClientRect();"
+        " return [[it.videoWidth ?? it.width, it.videoHeight ?? it.height], [box.width, box.height],"
+        " getComputedStyle(it).objectFit]; }",
+        element,
+    )
+
+
+def test_tall_and_wide_pictures_are_shown_whole_and_nothing_jumps(page, elongated, tmp_path):
+    speech = write_speech(tmp_path / "speech.wav", 0.5)
+    size = [170, 512] if "tall" in elongated else [512, 170]
+    fill(page, elongated, speech, crop=False)
+    before = places(page)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
+    wait_until(
+        lambda: (shown(page, "#video video") or [[0]])[0] == sorted([300, 900], reverse=size[0] > 300), seconds=20
+    )
+    assert places(page)[1:] == pytest.approx(before[1:], abs=2)
+    for tab, player, button in (
+        ("Live", "#live-player video", "Play it"),
+        ("Compare", "#compare-player video.left", "Compare"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        panel = page.get_by_role("tabpanel").filter(has=page.locator(player))
+        panel.locator("input[type=file][accept*=image]").set_input_files(elongated)
+        panel.get_by_text("Adjust the crop").click()
+        panel.get_by_label("Find the face").uncheck()
+        if tab == "Live":
+            panel.get_by_text("No microphone?").click()
+        panel.locator("input[type=file][accept*=audio]").set_input_files(speech)
+        expect(panel.get_by_text("0:00").first).to_be_visible()
+        place = shown(page, player)[1]
+        panel.get_by_role("button", name=button, exact=True).click()
+        wait_until(lambda player=player: shown(page, player)[0] == size, seconds=60)
+        assert shown(page, player)[1:] == [pytest.approx(place, abs=1), "contain"]
+    page.get_by_label("Difference").check()
+    wait_until(lambda: shown(page, "#compare-player canvas")[0] == size, seconds=10)
+    assert shown(page, "#compare-player canvas")[2] == "contain"
+
+
 def compare_state(page):
     return page.evaluate(
         "() => [...document.querySelectorAll('#compare-player video')]"
@@ -318,7 +391,7 @@ def expect_in_step(page):
     return left
 
 
-def test_compare_plays_both_in_step(page, pipeline, tmp_path):
+def test_compare_plays_both_in_step(page, tmp_path):
     page.get_by_role("tab", name="Compare").click()
     tab = page.get_by_role("tabpanel").filter(has=page.locator("#compare-player"))
     tab.locator("input[type=file][accept*=image]").set_input_files(ROOT / "examples" / "nora.jpg")
@@ -327,7 +400,7 @@ def test_compare_plays_both_in_step(page, pipeline, tmp_path):
     expect(tab.get_by_text("0:00").first).to_be_visible()
     tab.get_by_role("button", name="Compare", exact=True).click()
     expect(tab.get_by_role("row")).to_have_count(6, timeout=60_000)
-    wait_until(lambda: all(video["width"] == pipeline.frame_size[0] for video in compare_state(page)), seconds=10)
+    wait_until(lambda: all(video["width"] == 512 for video in compare_state(page)), seconds=10)
     tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
     wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
     expect_in_step(page)
@@ -346,12 +419,16 @@ def test_compare_plays_both_in_step(page, pipeline, tmp_path):
 
 def test_a_link_repeats_seed_and_settings(browser, app_url):
     page = browser.new_page()
-    page.goto(f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x")
+    page.goto(
+        f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x&view=%22square%22&max_side=720"
+    )
     page.get_by_text("Advanced").first.click()
     page.get_by_text("Adjust the crop").first.click()
     expect(page.get_by_label("Seed").first).to_have_value("41")
     expect(page.get_by_label("Steps").first).to_have_value("1")
     expect(page.get_by_label("Show the label").first).not_to_be_checked()
+    expect(page.get_by_label("Square around the face").first).to_be_checked()
+    expect(page.get_by_label("Longest side").first).to_have_value("720 pixels")
     expect(page.get_by_role("spinbutton", name="Zoom").first).to_have_value("1.5")
     page.close()
 

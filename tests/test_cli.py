@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from asymtalker.__main__ import main
+from asymtalker.media.video import probe_video
 
 
 @pytest.fixture
@@ -25,11 +26,22 @@ def test_makes_the_file_and_says_how(arguments, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "size"),
+    [([], (160, 120)), (["--max-side", "128"], (128, 96)), (["--view", "square"], (64, 64))],
+)
+def test_shows_the_picture_or_the_square(arguments, tmp_path, options, size):
+    assert main([*arguments, *options]) == 0
+    video = probe_video(tmp_path / "video.mp4")
+    assert (video.width, video.height) == size
+
+
+@pytest.mark.parametrize(
     ("overrides", "named"),
     [
         (["--seed", "-1"], "seed must be"),
         (["--steps", "0"], "steps must be"),
         (["--color-match", "2"], "color_match must be"),
+        (["--max-side", "100"], "max_side must be a whole number from 128 to 4096, not 100"),
         (["--checkpoint", "nothing"], "nothing"),
         (["--image", "nothing.png"], "nothing.png"),
         (["--audio", "nothing.wav"], "nothing.wav"),

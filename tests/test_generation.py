@@ -41,10 +41,10 @@ def read_frames(path):
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def test_video_is_as_long_as_the_speech(generate, pipeline):
+def test_video_is_as_long_as_the_speech(generate):
     result = generate(seed=1)
     assert result.frames == len(read_frames(result.path)) == 33  # ⌈1.3 · 25⌉
-    assert read_frames(result.path).shape[1:3] == pipeline.frame_size[::-1]
+    assert read_frames(result.path).shape[1:3] == (120, 160)  # the portrait's
     with av.open(str(result.path)) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert float(sound.duration * sound.time_base) == pytest.approx(1.3, abs=0.07)  # AAC comes in frames of 64 ms
@@ -58,6 +58,23 @@ def test_figures_of_a_run(generate):
     assert 0 < result.first_frame <= result.elapsed
     assert result.frames_per_second == pytest.approx(33 / result.elapsed)
     assert result.identity.shape == (2,)  # a second, and the rest
+
+
+def test_the_picture_around_the_square_stays_as_it_is(generate, portrait_file):
+    result = generate(seed=1, label=False)
+    own, frames = np.asarray(read_portrait(portrait_file)).astype(int), read_frames(result.path)
+    difference = np.abs(frames - own)
+    assert difference[:, :, :18].mean() < 2 and difference[:, :, 142:].mean() < 2  # but for the codec
+    assert difference[:, 40:80, 60:100].mean() > 5  # random weights
+
+
+def test_the_square_alone(generate, pipeline):
+    square, picture = generate("square.mp4", seed=1, view="square"), generate("picture.mp4", seed=1, max_side=128)
+    assert read_frames(square.path).shape[1:3] == pipeline.frame_size[::-1]
+    assert read_frames(picture.path).shape[1:3] == (96, 128)
+    # figures are those of the square, whatever is shown
+    np.testing.assert_array_equal(square.drift.lab_distance, picture.drift.lab_distance)
+    np.testing.assert_array_equal(square.identity, picture.identity)
 
 
 def test_progress_reaches_the_total(generate):
@@ -108,6 +125,10 @@ def test_stream_ends_with_the_result(pipeline, portrait_file, speech_file, tmp_p
         ("steps", 0, "1 to 100"),
         ("steps", 101, "1 to 100"),
         ("color_match", 1.1, "0 to 1"),
+        ("view", "all", "picture or square"),
+        ("max_side", 127, "128 to 4096"),
+        ("max_side", 4097, "128 to 4096"),
+        ("max_side", None, "whole number"),
         ("max_seconds", 0, "greater than 0"),
     ],
 )

@@ -120,7 +120,9 @@ def test_pieces_are_one_video(pipeline, crop, speech_file):
     assert all(0 <= chunk.age < 2 for chunk in chunks)
     video = b"".join(chunk.data for chunk in chunks)
     with av.open(io.BytesIO(video)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 33
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 33
+    assert frames[0].shape == (120, 160, 3)  # the portrait's
     heard = read_speech(video, RATE)[: len(samples)]
     assert np.corrcoef(heard, samples[: len(heard)])[0, 1] > 0.99
 

@@ -1,8 +1,10 @@
 """Last stage: makes a checkpoint small enough to be shipped.
 
-    python train/export.py runs/tiny/teacher/pipeline asymtalker/presets/tiny --steps 2
+    python train/export.py runs/tiny/teacher/pipeline asymtalker/presets/tiny --steps 2 \\
+        --renderer runs/tiny/renderer/renderer
 
-Weights become bfloat16, the schedule that of a few-step student.
+Weights become bfloat16, but for the renderer's, which find landmarks to a fraction of a pixel; the schedule becomes
+that of a few-step student.
 """
 
 import sys
@@ -17,10 +19,19 @@ import torch
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
+from asymtalker.renderer.renderer import FaceRenderer
 
 
-def export(source: Path, target: Path, steps: int, guidance_scale: float, liveliness: float = 1.0) -> int:
-    """Writes the pipeline of `source` to `target`; returns the bytes it takes."""
+def export(
+    source: Path,
+    target: Path,
+    steps: int,
+    guidance_scale: float,
+    liveliness: float = 1.0,
+    renderer: Path | None = None,
+) -> int:
+    """Writes the pipeline of `source` to `target`, with the renderer of another folder if there is one; returns the
+    bytes it takes."""
     pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=torch.bfloat16)
     if pipeline.transformer.motion is not None:
         pipeline.transformer.motion.gestures.fields.data *= liveliness
@@ -28,6 +39,10 @@ def export(source: Path, target: Path, steps: int, guidance_scale: float, liveli
         for parameter in model.parameters():  # also those that diffusers keeps in float32, and widens again on loading
             parameter.data = parameter.data.bfloat16()
     pipeline.register_modules(scheduler=FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift))
+    if renderer is not None:
+        pipeline.register_modules(renderer=FaceRenderer.from_pretrained(renderer))
+    if pipeline.renderer is not None:
+        pipeline.renderer.half()
     pipeline.register_to_config(num_inference_steps=steps, guidance_scale=guidance_scale)
     pipeline.save_pretrained(target)
     for path in target.rglob("*.json"):
@@ -49,8 +64,9 @@ def main(argv: list[str] | None = None) -> None:
         default=1.0,
         help="heads move by so much more than was learnt: optical flow is measured over areas, and finds too little",
     )
+    parser.add_argument("--renderer", type=Path, help="folder of a renderer that `train/renderer.py` wrote")
     args = parser.parse_args(argv)
-    size = export(args.source, args.target, args.steps, args.guidance_scale, args.liveliness)
+    size = export(args.source, args.target, args.steps, args.guidance_scale, args.liveliness, args.renderer)
     print(f"{args.target}: {size / 1e6:.1f} MB")
 
 

@@ -247,8 +247,10 @@ def _stills(block: np.ndarray, start: int, length: float | None) -> dict[int, np
 
 
 def _generate(pipeline: AsymTalkerPipeline, videos: list[Video], settings: EvaluationSettings) -> Iterator[np.ndarray]:
+    # A renderer's frames are as large as the portrait; they are measured at the size of the real clip's.
+    portraits = [video.clip.portrait.resize(pipeline.frame_size) for video in videos]
     return pipeline.stream(
-        [video.clip.portrait for video in videos],
+        portraits,
         np.stack([video.speech for video in videos]),
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance_scale,

@@ -9,8 +9,10 @@ from moviepy import CompositeVideoClip, TextClip, VideoFileClip, clips_array
 
 from asymtalker.media.video import MARK
 
-CAPTION_SHARE = 0.11
-"""Height of a caption, as a share of the film's."""
+CAPTION_SHARE, LEAST_CAPTION = 0.11, 24
+"""Height of a caption, as a share of the film's, and in pixels at least."""
+LEAST_HEIGHT, MOST_WIDTH = 256, 960
+"""Of each of the two videos, in pixels: small ones are enlarged; beside each other they are not wider than a screen."""
 
 
 def write_side_by_side(left: str | Path, right: str | Path, output: str | Path, captions: tuple[str, str]) -> Path:
@@ -25,8 +27,9 @@ def write_side_by_side(left: str | Path, right: str | Path, output: str | Path, 
     output = Path(output)
     with ExitStack() as opened:
         clips = [opened.enter_context(closing(VideoFileClip(str(path)))) for path in (left, right)]
-        height = max(256, *(clip.h for clip in clips))
-        captioned = [_captioned(clip.resized(height=height), text) for clip, text in zip(clips, captions, strict=True)]
+        height = max(LEAST_HEIGHT, *(clip.h for clip in clips))
+        height = min(height, *(MOST_WIDTH * clip.h // clip.w for clip in clips)) // 2 * 2
+        captioned = [_captioned(_resized(clip, height), text) for clip, text in zip(clips, captions, strict=True)]
         film = clips_array([captioned]).with_audio(clips[0].audio)
         film.write_videofile(
             str(output),
@@ -41,9 +44,13 @@ def write_side_by_side(left: str | Path, right: str | Path, output: str | Path, 
     return output
 
 
+def _resized(clip: VideoFileClip, height: int) -> VideoFileClip:
+    return clip if clip.h == height else clip.resized(height=height)
+
+
 def _captioned(clip: VideoFileClip, text: str) -> CompositeVideoClip:
     """The clip under a dark bar in which the text stands."""
-    bar = round(CAPTION_SHARE * clip.h) // 2 * 2
+    bar = max(round(CAPTION_SHARE * clip.h) // 2 * 2, LEAST_CAPTION)
     caption = TextClip(text=text, font_size=round(bar * 0.5), color="white", method="label", margin=(6, 2))
     width = clip.w // 2 * 2
     background = (17, 20, 21)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,18 +15,16 @@ from typing import IO, Self
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
-from PIL import Image, ImageDraw, ImageFont
 
 from asymtalker.media.speech import SAFELY, SpeechResampler, moving_pictures
+from asymtalker.media.yuv import LABEL, Rectangle, YuvConverter
 
-LABEL = "AI-generated"
-MARK = "AI-generated with AsymTalker"
+MARK = f"{LABEL} with AsymTalker"
 """What the metadata of every file says, label or not."""
 BT709 = 1
 """Of the colour tags of H.264: primaries, transfer and matrix alike."""
-LABEL_SHARE = 0.055
-"""Height of the label's letters, as a share of the frame's height."""
-SMALLEST_LABEL = 8
+THREADS = "2"
+"""Of the encoder. Its file depends on their number, and each holds frames: so they are the same on every machine."""
 FRAGMENT_RATE = 48_000
 """Hz; AAC comes in frames of 1024 samples, and holds two back: three times shorter than at the speech's own rate."""
 
@@ -55,11 +53,14 @@ class _Mp4Encoder:
         fps: frames per second.
         sampling_rate: of the speech, in Hz.
         label: draw "AI-generated" into a corner.
+        moving: outside this rectangle all frames are the same, which saves time; see `YuvConverter`.
     """
 
-    def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool) -> None:
-        self._size, self._fps, self._sampling_rate = size, fps, sampling_rate
-        self._label = _Label(size) if label else None
+    def __init__(
+        self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool, moving: Rectangle | None = None
+    ) -> None:
+        self._fps, self._sampling_rate = fps, sampling_rate
+        self._converter = YuvConverter(size, label, moving)
         self._frames = self._samples = 0
 
     def _open(
@@ -73,26 +74,22 @@ class _Mp4Encoder:
         self._container = av.open(file, "w", format="mp4", options=options)
         self._container.metadata.update(metadata)
         self._video = self._container.add_stream("libx264", rate=self._fps)
-        self._video.width, self._video.height = (side + side % 2 for side in self._size)
+        self._video.width, self._video.height = self._converter.size
         self._video.pix_fmt = "yuv420p"
-        self._video.options = {"preset": "veryfast", **x264}
+        self._video.options = {"preset": "veryfast", "threads": THREADS, **x264}
         context = self._video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
         self._audio = self._container.add_stream(sound, rate=self._sampling_rate, layout="mono")
 
-    def write(self, frames: np.ndarray) -> None:
-        """Appends frames, uint8 (F, H, W, 3) RGB."""
-        width, height = self._size
-        if frames.dtype != np.uint8 or frames.shape[1:] != (height, width, 3):
-            raise ValueError(f"Frames must be uint8 (F, {height}, {width}, 3), not {frames.dtype} {frames.shape}.")
+    def write(self, frames: Iterable[np.ndarray]) -> None:
+        """Appends frames, uint8 (F, H, W, 3) RGB, or an iterator of such frames (H, W, 3).
+
+        Raises:
+            ValueError: a frame has another size or type.
+        """
         for image in frames:
-            if self._label is not None:
-                image = self._label.drawn_on(image)
-            if width % 2 or height % 2:
-                image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame = self._converter.convert(image)
             frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
             self._frames += 1
             self._container.mux(self._video.encode(frame))
@@ -129,6 +126,7 @@ class VideoWriter(_Mp4Encoder):
         generated: say in the metadata that it is AI-generated; leave out only for real footage.
         metadata: further tags of the file, such as title.
         crf: quality of H.264, 0 (lossless) to 51.
+        moving: outside this rectangle (left, top, right, bottom) all frames are the same, which saves time.
 
     Raises:
         OSError: the file cannot be written there.
@@ -145,8 +143,9 @@ class VideoWriter(_Mp4Encoder):
         generated: bool = True,
         metadata: Mapping[str, str] | None = None,
         crf: int = 18,
+        moving: Rectangle | None = None,
     ) -> None:
-        super().__init__(size, fps, sampling_rate, label)
+        super().__init__(size, fps, sampling_rate, label, moving)
         self._path = Path(path)
         self._beside = self._path.with_name(f".{self._path.stem}-{secrets.token_hex(4)}.part")
         self._metadata = {**(metadata or {}), **({"comment": MARK} if generated else {})}
@@ -184,11 +183,13 @@ class FragmentWriter(_Mp4Encoder):
     back for the next.
 
     Args:
-        size, fps, sampling_rate, label: see `VideoWriter`.
+        size, fps, sampling_rate, label, moving: see `VideoWriter`.
     """
 
-    def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True) -> None:
-        super().__init__(size, fps, FRAGMENT_RATE, label)
+    def __init__(
+        self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True, moving: Rectangle | None = None
+    ) -> None:
+        super().__init__(size, fps, FRAGMENT_RATE, label, moving)
         self._sound, self._rate = SpeechResampler(FRAGMENT_RATE), sampling_rate
         self._pieces = io.BytesIO()
         self.mime: str | None = None
@@ -197,7 +198,7 @@ class FragmentWriter(_Mp4Encoder):
         options = {"movflags": "delay_moov+default_base_moof", "frag_duration": "1"}  # microsecond: a frame a fragment
         self._open(_Appended(self._pieces), {"comment": MARK}, x264, **options)
 
-    def push(self, frames: np.ndarray, samples: np.ndarray) -> bytes:
+    def push(self, frames: Iterable[np.ndarray], samples: np.ndarray) -> bytes:
         """Takes the next frames, uint8 (F, H, W, 3) RGB, and their speech, float32 (samples,); returns the piece."""
         self.write(frames)
         self.write_speech(self._sound.push(self._rate, samples))
@@ -224,15 +225,17 @@ class SegmentWriter:
     Their sound is PCM (H.264 beside it), for AAC's frames end elsewhere than pictures do.
 
     Args:
-        size, fps, sampling_rate, label: see `VideoWriter`.
+        size, fps, sampling_rate, label, moving: see `VideoWriter`.
     """
 
     mime = "video/mp4"
 
-    def __init__(self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True) -> None:
-        self._settings = (size, fps, sampling_rate, label)
+    def __init__(
+        self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True, moving: Rectangle | None = None
+    ) -> None:
+        self._settings = (size, fps, sampling_rate, label, moving)
 
-    def push(self, frames: np.ndarray, samples: np.ndarray) -> bytes:
+    def push(self, frames: Iterable[np.ndarray], samples: np.ndarray) -> bytes:
         """Takes the next frames, uint8 (F, H, W, 3) RGB, and their speech, float32 (samples,); returns their file."""
         file, encoder = io.BytesIO(), _Mp4Encoder(*self._settings)
         encoder._open(file, {"comment": MARK}, {"crf": "20", "tune": "zerolatency"}, "pcm_s16le")
@@ -303,34 +306,3 @@ def open_video(source: str | Path | bytes) -> Iterator[tuple[av.container.InputC
 def _matrix(frame: av.VideoFrame) -> Colorspace:
     """The frame's colour matrix; a file that does not say is taken for BT.601, as decoders do."""
     return Colorspace.ITU709 if frame.colorspace == BT709 else Colorspace.ITU601
-
-
-class _Label:
-    """The visible label: light letters on a dark plate, in the lower right corner.
-
-    Args:
-        size: (width, height) of the frames, in pixels.
-    """
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        width, height = size
-        letters = max(SMALLEST_LABEL, round(LABEL_SHARE * height))
-        font, margin = ImageFont.load_default(letters), max(2, letters // 3)
-        image = Image.new("RGBA", size)
-        pen = ImageDraw.Draw(image)
-        corner = (width - margin, height - margin)
-        left, top, right, bottom = pen.textbbox(corner, LABEL, font=font, anchor="rd")
-        plate = (left - margin // 2, top - margin // 2, right + margin // 2, bottom + margin // 2)
-        pen.rounded_rectangle(plate, radius=margin, fill=(0, 0, 0, 110))
-        pen.text(corner, LABEL, font=font, anchor="rd", fill=(255, 255, 255, 235))
-        left, top, right, bottom = image.getbbox()
-        pixels = np.asarray(image.crop((left, top, right, bottom)), dtype=np.float32)
-        self._place = slice(top, bottom), slice(left, right)
-        self._opacity = pixels[..., 3:] / 255
-        self._light = pixels[..., :3] * self._opacity
-
-    def drawn_on(self, image: np.ndarray) -> np.ndarray:
-        """A copy of the frame, uint8 (H, W, 3), with the label on it."""
-        image = image.copy()
-        image[self._place] = (image[self._place] * (1 - self._opacity) + self._light).round()
-        return image

@@ -7,12 +7,16 @@ of the mouth, closed eyes, what was hidden). As the texture always comes from th
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asymtalker.models.gestures import Gestures
 from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, unpatchify
+from asymtalker.renderer.landmarks import LIPS, RIGID
+from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, OUTER_LOWER, OUTER_UPPER
+from asymtalker.renderer.motion import Motion, fit_pose
 
 CELL = 4
 """Displacements are predicted for cells of this many pixels, and interpolated between them."""
@@ -20,6 +24,8 @@ LIP_POINTS, LIP_SCALE = 40, 0.05
 """Landmarks of lips, and how far they move, in distances of the outer eye corners."""
 LID_POINTS = 14
 """Landmarks of the upper lids of both eyes, and of the lower."""
+HEARD_LIPS = (*OUTER_LOWER, *OUTER_UPPER[1:-1], *INNER_LOWER, *INNER_UPPER[1:-1])
+"""The lip landmarks in the order in which the network hears them."""
 FACE_POINTS = LIP_POINTS + 2 + 2 * LID_POINTS
 LIP_REACH, LOWER_REACH, HOLD = 0.06, 0.05, 0.05
 """How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""
@@ -42,6 +48,9 @@ STRUCTURE_FLOOR = 1e-2
 COORDINATE_OCTAVES = 4
 FADE = 0.9
 """What the displaced and painted portrait misses of κ's last frame is kept at this share from frame to frame."""
+ARTICULATION = 0.7
+"""Share of the lips' movements that is handed to a renderer: those that were learnt are of rendered people, who open
+their mouths wider than real ones do."""
 EASE = 0.8
 """A new frame still holds on to where κ has left the head at this share, the next at its square, and so on."""
 
@@ -475,6 +484,25 @@ class MotionPrior(nn.Module):
         missing = (seen.present - frames[:, :, 0]).unsqueeze(2)
         return self.project(frames[:, :, 1:] + _decay(FADE, count - 1, frames) * missing)
 
+    def motions(self, displacement: Tensor, noise: Tensor, speech: Tensor, points: list[np.ndarray]) -> list[Motion]:
+        """What the network says of the new frames, for `asymtalker.renderer`.
+
+        Args:
+            displacement: its answer, (B, 2, r·N, H/4, W/4) in pixels.
+            noise: what the window was made of, (B, C, N, h, w).
+            speech: features of the window, (B, 1 + r·m, 5, layers, dim).
+            points: landmarks of each portrait, (478, 3) in pixels of the network's frames.
+        """
+        numbers = self.gestures.read_noise(noise, torch.ones_like(noise[:, 0, 0, 0, 0]))
+        lids = self.gestures.lids(numbers).cpu().numpy()
+        heard = self.painter.listen(speech[:, self.last_frame + 1 :]).float().unflatten(2, (LIP_POINTS, 2))
+        lips = ARTICULATION * heard[:, :, [HEARD_LIPS.index(point) for point in LIPS]]
+        poses = [
+            fit_pose(found, _read_field(-field, found[list(RIGID), :2]).cpu().numpy())
+            for field, found in zip(displacement.float(), points, strict=True)
+        ]
+        return [Motion(*parts) for parts in zip(lips.cpu().numpy(), lids, poses, strict=True)]
+
     def flow(self, window: Tensor, guess: Tensor, sigma: Tensor, residual: Tensor) -> Tensor:
         """The flow (B, C, T, h, w), zero for κ, given x̂ of the new latents and the network's unit-scale residual."""
         new = slice(self.continuity_latents, None)
@@ -509,6 +537,15 @@ class MotionPrior(nn.Module):
         """(b, c, t·r, h·y, w·x) -> (b, t, h, w, c·r·y·x)"""
         frames = frames or self.frames
         return patchify(field[:, :, : field.shape[2] // self.frames * frames], frames, self.patch // CELL)
+
+
+def _read_field(field: Tensor, places: np.ndarray) -> Tensor:
+    """A field of cells (2, F, h, w) at places (R, 2) in pixels: (F, R, 2)."""
+    size = torch.tensor(field.shape[:-3:-1]) * CELL
+    grid = (torch.from_numpy(places).float() + 0.5) * (2 / size) - 1
+    grid = grid.to(field.device).expand(field.shape[1], 1, -1, -1)
+    found = F.grid_sample(field.transpose(0, 1), grid, padding_mode="border", align_corners=False)  # f 2 1 r
+    return found[:, :, 0].transpose(1, 2)
 
 
 def _face_parts(points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

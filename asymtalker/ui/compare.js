@@ -37,9 +37,11 @@ function show() {
 }
 
 function drawDifference() {
-  canvas.width = Math.max(left.videoWidth, right.videoWidth);
-  canvas.height = Math.max(left.videoHeight, right.videoHeight);
+  const width = Math.max(left.videoWidth, right.videoWidth), height = Math.max(left.videoHeight, right.videoHeight);
+  if (canvas.width !== width) canvas.width = width; // each time, it would be made anew
+  if (canvas.height !== height) canvas.height = height;
   const pen = canvas.getContext('2d');
+  pen.globalCompositeOperation = 'copy';
   pen.drawImage(left, 0, 0, canvas.width, canvas.height);
   pen.globalCompositeOperation = 'difference';
   pen.drawImage(right, 0, 0, canvas.width, canvas.height);

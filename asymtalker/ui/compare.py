@@ -22,13 +22,14 @@ from asymtalker.generation import (
     GenerateResult,
     load_pipeline,
 )
+from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_examples,
     build_portrait,
     build_speech,
     busy,
@@ -42,6 +43,7 @@ from asymtalker.ui.inputs import (
     report,
     shown_errors,
 )
+from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
 
 REFERENCES = [("TRE", "temporal"), ("static", "static")]
 Outputs = Iterator[tuple[Any, Any, Any, Any]]
@@ -101,11 +103,15 @@ class CompareTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        view: View = "picture",
+        max_side: int = LIVE_SIDE,
+        keep_smile: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Outputs:
         """Make the same video under two settings: both, a film of the two side by side, and figures over time."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
-            pair = tuple(self._options(side or {}, seed) for side in (left, right))
+            shown = read_view(view, max_side, keep_smile)
+            pair = tuple(self._options(side or {}, seed, shown) for side in (left, right))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
             for step in stream_on_device(pair[0].checkpoint, found, samples, folder, pair):
@@ -124,15 +130,19 @@ class CompareTab:
         zoom: float,
         shift_x: float,
         shift_y: float,
+        view: View,
+        max_side: int,
+        keep_smile: bool,
         *settings: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Outputs:
         """`compare`, with the settings as the page's components hold them."""
         half = len(settings) // 2
         left, right = (dict(zip(self._names, side, strict=True)) for side in (settings[:half], settings[half:]))
-        yield from self.compare(portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, progress)
+        shown = (view, max_side, keep_smile)
+        yield from self.compare(portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, *shown, progress)
 
-    def _options(self, settings: dict[str, Any], seed: int | None) -> GenerateOptions:
+    def _options(self, settings: dict[str, Any], seed: int | None, shown: dict[str, Any]) -> GenerateOptions:
         """Raises ValueError for a setting or a checkpoint that is not offered."""
         unknown = [name for name in settings if name not in COMPARED]
         if unknown:
@@ -142,7 +152,8 @@ class CompareTab:
             raise ValueError(f"checkpoint must be one of {', '.join(self.checkpoints)}, not {checkpoint}.")
         check_size(settings.get("size"), checkpoint)
         drawn = None if seed == RANDOM_SEED else seed
-        return GenerateOptions(**settings | {"checkpoint": checkpoint}, seed=drawn, max_seconds=self.max_seconds)
+        settings = settings | shown | {"checkpoint": checkpoint}
+        return GenerateOptions(**settings, seed=drawn, max_seconds=self.max_seconds)
 
     @property
     def _names(self) -> list[str]:
@@ -161,7 +172,9 @@ class CompareTab:
                 speech = build_speech("Speech", "compare-speech")
                 with gr.Row():
                     left, right = self._build_side("A", 1), self._build_side("B", 2)
-                seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
+                with gr.Accordion("Advanced", open=False):
+                    seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
+                    view = build_view(LIVE_SIDE)
                 with gr.Row():
                     start = gr.Button("Compare", variant="primary", scale=3, min_width=120)
                     cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
@@ -177,7 +190,7 @@ class CompareTab:
         figures.change(None, [*videos, figures], player, js=script, api_visibility="private")
         run = start.click(busy, outputs=[start, cancel], **PRIVATE).then(
             self.compare_on_page,
-            [portrait.image, speech, seed, *portrait.adjustments, *left, *right],
+            [portrait.image, speech, seed, *portrait.adjustments, *view, *left, *right],
             outputs,
             api_visibility="private",
             preprocess=False,
@@ -185,7 +198,7 @@ class CompareTab:
         )
         run.success(lambda: gr.update(interactive=True), outputs=film, **PRIVATE)
         enable_cancel(start, cancel, [run])
-        self._build_endpoint([portrait.image, speech], [seed, *portrait.adjustments], outputs)
+        self._build_endpoint([portrait.image, speech], [seed, *portrait.adjustments, *view], outputs)
 
     def _build_side(self, letter: str, steps: int) -> list[gr.components.Component]:
         pipeline = load_pipeline(self.checkpoint)

@@ -14,13 +14,14 @@ import gradio as gr
 import numpy as np
 
 from asymtalker.generation import GenerateOptions, GenerateResult, load_pipeline, stream_video
+from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_examples,
     build_portrait,
     build_speech,
     busy,
@@ -36,8 +37,9 @@ from asymtalker.ui.inputs import (
     shown_errors,
     uploaded,
 )
+from asymtalker.ui.view import SIDE, VIEWS, build_view, read_view
 
-SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y")
+SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y", "view", "max_side", "keep_smile")
 """What makes a run again, besides portrait and speech: the names that a link has."""
 
 EXAMPLES_KEPT = 16  # finished videos of examples, in memory
@@ -82,6 +84,9 @@ class GenerateTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        view: View = "picture",
+        max_side: int = SIDE,
+        keep_smile: bool = False,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Iterator[tuple[Any, Any]]:
         """Make a video of the person in the portrait who speaks the speech."""
@@ -93,9 +98,10 @@ class GenerateTab:
                 size=size,
                 label=label,
                 max_seconds=self.max_seconds,
+                **read_view(view, max_side, keep_smile),
             )
             check_size(size, self.checkpoint)
-            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y)
+            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, view, options.max_side, keep_smile)
             settings = dict(zip(SETTINGS, values, strict=True))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
@@ -127,7 +133,7 @@ class GenerateTab:
                 yield video, figures
 
     def restore(self, request: gr.Request) -> list[Any]:
-        """The settings that the page's address names, for seed, steps, size, label and the crop."""
+        """The settings that the page's address names, in the order of `SETTINGS`."""
         named = dict(request.query_params)
         return [_read_setting(name, named[name]) if name in named else gr.skip() for name in SETTINGS]
 
@@ -141,7 +147,7 @@ class GenerateTab:
             with gr.Column(scale=5, min_width=320):
                 portrait = build_portrait()
                 speech = build_speech("Speech", "speech")
-                settings = self._build_advanced()
+                settings, view = self._build_advanced()
                 with gr.Row():
                     start = gr.Button("Generate", variant="primary", scale=3, min_width=120)
                     cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
@@ -153,7 +159,7 @@ class GenerateTab:
                 figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
                 shown = gr.HTML(NO_FIGURES, html_template=FIGURES_TEMPLATE, js_on_load=None)
                 chosen = build_examples(examples, portrait.image, speech, "Examples: one click makes the video")
-        settings += portrait.adjustments
+        settings += [*portrait.adjustments, *view]
         figures.change(None, figures, shown, js="figures => figures", api_visibility="private")
         page.load(self.restore, None, settings, **PRIVATE)
         inputs, outputs = [portrait.image, speech, *settings], [video, figures]
@@ -171,7 +177,8 @@ class GenerateTab:
             )
         enable_cancel(start, cancel, runs)
 
-    def _build_advanced(self) -> list[gr.components.Component]:
+    def _build_advanced(self) -> tuple[list[gr.components.Component], list[gr.components.Component]]:
+        """Lays out the settings of the network and the label, and those of the view."""
         pipeline = load_pipeline(self.checkpoint)
         trained, side = pipeline.config.num_inference_steps, pipeline.frame_size[0]
         with gr.Accordion("Advanced", open=False):
@@ -179,9 +186,10 @@ class GenerateTab:
                 seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
                 steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
                 sizes = [(f"{size} × {size}", size) for size in sorted({side, largest_size(self.checkpoint)})]
-                size = gr.Dropdown(sizes, value=side, label="Size", info=f"trained at {side}", min_width=120)
+                size = gr.Dropdown(sizes, value=side, label="Network size", info=f"trained at {side}", min_width=120)
+            view = build_view()
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-        return [seed, steps, size, label]
+        return [seed, steps, size, label], view
 
 
 def _read_setting(name: str, text: str) -> Any:
@@ -190,7 +198,9 @@ def _read_setting(name: str, text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return gr.skip()
-    kinds = (bool,) if name in ("label", "crop") else (int, float)
+    if name == "view":
+        return value if isinstance(value, str) and value in VIEWS else gr.skip()
+    kinds = (bool,) if name in ("label", "crop", "keep_smile") else (int, float)
     return value if type(value) in kinds else gr.skip()
 
 

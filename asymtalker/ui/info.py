@@ -9,6 +9,7 @@ import gradio as gr
 from asymtalker import __version__
 from asymtalker.generation import DEFAULT_CHECKPOINT, load_pipeline
 from asymtalker.ui.inputs import largest_size
+from asymtalker.ui.view import LARGEST_SIDE
 
 
 def build_info(checkpoint: str | None, max_seconds: float, live_seconds: float) -> None:
@@ -27,6 +28,7 @@ def build_info(checkpoint: str | None, max_seconds: float, live_seconds: float) 
             "steps": pipeline.config.num_inference_steps,
             "chunk_frames": pipeline.layout.new_frames,
             "max_size": largest_size(checkpoint),
+            "max_side": LARGEST_SIDE,
             "max_seconds": max_seconds,
             "max_live_seconds": live_seconds,
         }

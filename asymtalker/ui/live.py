@@ -17,14 +17,15 @@ import numpy as np
 
 from asymtalker.generation import GenerateOptions, load_pipeline
 from asymtalker.live import BEHIND, LiveChunk, LiveSources, Microphone, stream_live
+from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.spool import PacedSpeech, SpeechSource
 from asymtalker.media.video import FragmentWriter, SegmentWriter
+from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
     Upload,
-    build_examples,
     build_portrait,
     build_speech,
     busy,
@@ -34,6 +35,7 @@ from asymtalker.ui.inputs import (
     read_recording,
     shown_errors,
 )
+from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
 
 VISITORS = 2  # streams at a time; more wait for their turn
 SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
@@ -106,12 +108,12 @@ class LiveTab:
         portrait: Upload | None,
         steps: int | None,
         label: bool,
-        *adjustments: Any,
+        *crop_and_view: Any,
     ) -> Iterator[tuple[Any, Any]]:
         """The portrait speaks along with the microphone: what the player takes in, or the film in its place."""
         microphone = self._sources.microphone(request.session_hash)
         if microphone:  # otherwise it was stopped before its turn came
-            chunks = self._talk(microphone, portrait, steps, label, adjustments, request, _writer(as_film))
+            chunks = self._talk(microphone, portrait, steps, label, crop_and_view, request, _writer(as_film))
             yield from _film_values(chunks) if as_film else _player_values(chunks)
 
     def play(
@@ -122,10 +124,10 @@ class LiveTab:
         speech: Upload | None,
         steps: int | None,
         label: bool,
-        *adjustments: Any,
+        *crop_and_view: Any,
     ) -> Iterator[tuple[Any, Any]]:
         """The portrait speaks a recording: what the player takes in, or the film in its place."""
-        chunks = self._play(portrait, speech, steps, label, adjustments, request, _writer(as_film))
+        chunks = self._play(portrait, speech, steps, label, crop_and_view, request, _writer(as_film))
         yield from _film_values(chunks) if as_film else _player_values(chunks)
 
     def stream(
@@ -138,11 +140,14 @@ class LiveTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        view: View = "picture",
+        max_side: int = LIVE_SIDE,
+        keep_smile: bool = False,
         request: gr.Request = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
-        adjustments = (crop, zoom, shift_x, shift_y)
-        for path, chunk in _files(self._play(portrait, speech, steps, label, adjustments, request)):
+        crop_and_view = (crop, zoom, shift_x, shift_y, view, max_side, keep_smile)
+        for path, chunk in _files(self._play(portrait, speech, steps, label, crop_and_view, request)):
             yield path, _figures(chunk)
 
     def _talk(
@@ -151,14 +156,13 @@ class LiveTab:
         portrait: Upload | None,
         steps: int | None,
         label: bool,
-        adjustments: tuple,
+        crop_and_view: tuple,
         request: gr.Request,
         writer: type,
     ) -> Iterator[LiveChunk]:
         try:
             with shown_errors():
-                options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
-                found = read_crop(portrait, *adjustments)
+                options, found = self._read(portrait, steps, label, *crop_and_view)
                 yield from stream_on_device(self.checkpoint, found, microphone.spool, options, writer)
         finally:
             self._sources.close(request.session_hash, microphone)
@@ -169,13 +173,12 @@ class LiveTab:
         speech: Upload | None,
         steps: int | None,
         label: bool,
-        adjustments: tuple,
+        crop_and_view: tuple,
         request: gr.Request,
         writer: type = FragmentWriter,
     ) -> Iterator[LiveChunk]:
         with shown_errors():
-            options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds)
-            found = read_crop(portrait, *adjustments)
+            options, found = self._read(portrait, steps, label, *crop_and_view)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
             source = PacedSpeech(samples, load_pipeline(self.checkpoint).sampling_rate)
             self._sources.open(request.session_hash, source)
@@ -183,6 +186,13 @@ class LiveTab:
                 yield from stream_on_device(self.checkpoint, found, source, options, writer)
             finally:
                 self._sources.close(request.session_hash, source)
+
+    def _read(
+        self, portrait: Upload | None, steps: int | None, label: bool, *crop_and_view: Any
+    ) -> tuple[GenerateOptions, PortraitCrop]:
+        adjustments, shown = crop_and_view[:-3], crop_and_view[-3:]
+        options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(*shown))
+        return options, read_crop(portrait, *adjustments)
 
     def build(self, page: gr.Blocks, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
@@ -199,6 +209,7 @@ class LiveTab:
                 )
                 with gr.Accordion("Advanced", open=False):
                     steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
+                    view = build_view(LIVE_SIDE)
                     label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
                 with gr.Accordion("No microphone? Play a recording", open=False):
                     speech = build_speech("Recording", "live-speech")
@@ -212,7 +223,7 @@ class LiveTab:
                 )
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
                 build_examples(examples, portrait.image, speech, "Examples")
-        settings = [steps, label, *portrait.adjustments]
+        settings = [steps, label, *portrait.adjustments, *view]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
         as_film = gr.Checkbox(visible=False)  # the browser's answer, given with each call

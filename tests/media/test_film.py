@@ -9,11 +9,12 @@ from asymtalker.media.video import MARK, VideoWriter, read_frames
 FPS, RATE = 25, 16_000
 
 
-def write_plain(path, color, side, click):
+def write_plain(path, color, side, click, height=None):
     samples = np.zeros(RATE, np.float32)
     samples[round(click * RATE) :][:32] = 0.9
-    with VideoWriter(path, (side, side), FPS, RATE, label=False) as writer:
-        writer.write(np.full((FPS, side, side, 3), color, np.uint8))
+    height = height or side
+    with VideoWriter(path, (side, height), FPS, RATE, label=False) as writer:
+        writer.write(np.full((FPS, height, side, 3), color, np.uint8))
         writer.write_speech(samples)
 
 
@@ -34,3 +35,14 @@ def test_shows_both_with_the_sound_of_the_left(tmp_path):
     with av.open(str(film)) as container:
         assert container.metadata["comment"] == MARK
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "left.mp4", "right.mp4"]
+
+
+@pytest.mark.parametrize(("size", "shown"), [((1200, 120), (960, 96)), ((120, 1200), (120, 1200))])
+def test_long_pictures_beside_each_other_fit_a_screen(tmp_path, size, shown):
+    for name in ("left", "right"):
+        write_plain(tmp_path / f"{name}.mp4", (200, 40, 40), size[0], 0.3, height=size[1])
+    film = write_side_by_side(tmp_path / "left.mp4", tmp_path / "right.mp4", tmp_path / "film.mp4", ("A", "B"))
+    frame = next(read_frames(film))
+    assert frame.shape[1] == 2 * shown[0]
+    assert shown[1] + 20 < frame.shape[0] < 1.2 * shown[1] + 30
+    np.testing.assert_allclose(frame[-shown[1] // 2, shown[0] // 2], (200, 40, 40), atol=14)
