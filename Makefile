@@ -2,6 +2,7 @@
 #   make demo      the page on the embedded checkpoint, at http://127.0.0.1:7860
 #   make test      the tests (ARGS="-k name" chooses some; WORKERS=4 takes four processes)
 #   make space SPACE=owner/name   uploads what is committed to a Hugging Face Space (after `hf auth login`)
+#   make previews  the moving previews of the examples, which the page shows
 #   make train-smoke   all stages of training, tiny, on two processes
 #   make lint      what continuous integration checks;  make format  puts it right
 
@@ -18,7 +19,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo -n)
 apt_install = $(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null
 
-.PHONY: demo test space train-smoke lint format clean
+.PHONY: demo test space previews train-smoke lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python app.py
@@ -36,6 +37,10 @@ space: $(VENV)/.installed
 	$(BIN)/hf repos create $(SPACE) --type space --sdk gradio --exist-ok && \
 	$(BIN)/hf upload $(SPACE) "$$folder" . --type space --delete '*' \
 		--commit-message "$$(git log -1 --format='%h %s')"
+
+# The same machine makes the same files: they are made again when the portraits, the voices or the checkpoint change.
+previews: $(VENV)/.installed
+	$(BIN)/python -m asymtalker.previews examples
 
 train-smoke: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m smoke tests/train/test_smoke.py

@@ -12,7 +12,7 @@ from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.generate import GenerateTab
 from asymtalker.ui.info import build_info
 from asymtalker.ui.live import LiveTab
-from asymtalker.ui.theme import CSS, NAME_EXAMPLES, THEME
+from asymtalker.ui.theme import CSS, THEME
 
 EXAMPLES = Path(__file__).parent / "examples"
 MASTHEAD = """
@@ -53,7 +53,6 @@ def launch(page: gr.Blocks, **options: object) -> None:
     page.launch(
         theme=THEME,
         css=CSS,
-        js=NAME_EXAMPLES,
         show_error=True,
         max_file_size="200mb",
         run_history=False,

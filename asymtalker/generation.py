@@ -32,6 +32,7 @@ from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
 from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
+from asymtalker.renderer.hints import portrait_hints
 from asymtalker.runtime import (
     Runtime,
     apply_runtime,
@@ -250,7 +251,7 @@ def stream_video(
         seconds=frames / pipeline.fps,
         elapsed=elapsed,
         first_frame=first_frame,
-        note=crop.note,
+        note=portrait_note(pipeline, crop),
         drift=measured.drift.compute() if frames > 1 else None,
         identity=measured.identity.compute() / STRANGERS,
     )
@@ -291,6 +292,13 @@ def frame_picture(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: Gen
     """What a video under these options shows of the portrait."""
     size = network_size(pipeline, options)
     return PictureView(crop, options.view, options.max_side, size, rendered=pipeline.renderer is not None)
+
+
+def portrait_note(pipeline: AsymTalkerPipeline, crop: PortraitCrop) -> str:
+    """What the user should know about a portrait before it is animated, or ""."""
+    if pipeline.renderer is None:
+        return crop.note
+    return " ".join(filter(None, [crop.note, *portrait_hints(pipeline.renderer.observe(np.asarray(crop.image)))]))
 
 
 def network_size(pipeline: AsymTalkerPipeline, options: GenerateOptions) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from asymtalker.ui.examples import find_examples
 from tests import chromium
 from tests.chromium import CHROMIUM
 from tests.conftest import ROOT, wait_until, write_speech
@@ -106,16 +107,33 @@ def places(page):
 
 def test_an_example_runs_in_one_click_and_is_made_once(page):
     before = places(page)
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="Example: Amara").click()
     figures = page.locator("dl.figures").first
     expect(figures).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
     expect_playing(page, 640)
     assert places(page) == pytest.approx(before, abs=2)  # nothing has jumped
     first = figures.inner_text()
     page.reload()
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="Example: Amara").click()
     expect(page.get_by_text("made earlier")).to_be_visible(timeout=10_000)
     assert figures.inner_text() == first
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_examples_move_unless_the_visitor_wants_no_motion(browser, app_url, width):
+    examples = find_examples(ROOT / "examples")
+    moving, still = [example.preview.name for example in examples], [example.portrait.name for example in examples]
+    for motion, names in (("no-preference", moving), ("reduce", still)):
+        page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
+        page.goto(app_url)
+        pictures = page.locator("#examples-speech img")
+        pictures.last.scroll_into_view_if_needed()
+        wait_until(lambda shown=pictures: shown.last.evaluate("picture => picture.naturalWidth") > 0, seconds=30)
+        shown = pictures.evaluate_all("all => all.map(picture => [picture.currentSrc, picture.clientWidth])")
+        assert [address.rpartition("/")[2] for address, _ in shown] == names
+        assert all(wide >= 90 for _, wide in shown)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.close()
 
 
 def test_the_crop_is_adjusted_with_the_keyboard(page):

@@ -3,16 +3,20 @@
 import inspect
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
+from PIL import Image
 
 from asymtalker.generation import GenerateOptions
 from asymtalker.live import LiveSources, Microphone
 from asymtalker.ui import compare, generate, live
 from asymtalker.ui.compare import CompareTab
+from asymtalker.ui.examples import build_examples, find_examples
 from asymtalker.ui.generate import _read_setting
-from asymtalker.ui.inputs import preview_crop, read_crop
+from asymtalker.ui.inputs import preview_crop, read_crop, uploaded
 from asymtalker.ui.live import VISITORS, LiveTab
+from tests.conftest import write_speech
 
 
 @pytest.mark.parametrize("tab", [generate, live, compare])
@@ -87,3 +91,48 @@ def test_only_offered_checkpoints_are_compared(monkeypatch):
     monkeypatch.setenv("ASYMTALKER_COMPARE", "owner/pro, owner/lite")
     assert CompareTab(None, 10).checkpoints == ["tiny", "owner/pro", "owner/lite"]
     assert CompareTab("a/folder", 10).checkpoints == ["a/folder", "tiny", "owner/pro", "owner/lite"]
+
+
+@pytest.fixture
+def examples_folder(tmp_path):
+    """Two examples, of which one has a preview, and a picture without a recording."""
+    for name in ("anna", "bert_c", "silent"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.jpg")
+    for name in ("anna", "bert_c"):
+        write_speech(tmp_path / f"{name}.wav", 0.1)
+    (tmp_path / "previews").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "previews" / "anna.webp")
+    return tmp_path
+
+
+def test_examples_have_a_recording_and_show_their_preview(examples_folder):
+    anna, bert = find_examples(examples_folder)
+    assert (anna.name, anna.preview.name, anna.speech.name) == ("Anna", "anna.webp", "anna.wav")
+    assert (bert.name, bert.preview.name) == ("Bert c", "bert_c.jpg")
+
+
+def build_gallery(folder):
+    """What is called when an example is chosen."""
+    with gr.Blocks():
+        portrait, speech = gr.Image(type="filepath"), gr.Audio(type="filepath", elem_id="speech")
+        chosen = build_examples(folder, portrait, speech, "Examples")
+    return chosen and chosen.fn
+
+
+def test_a_chosen_example_is_among_the_uploads(examples_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    choose = build_gallery(examples_folder)
+    portrait, speech = choose(gr.EventData(None, {"index": 1}))
+    assert uploaded({"path": portrait}).read_bytes() == (examples_folder / "bert_c.jpg").read_bytes()
+    assert uploaded({"path": speech}).read_bytes() == (examples_folder / "bert_c.wav").read_bytes()
+
+
+@pytest.mark.parametrize("data", [{"index": 2}, {"index": -1}, {"index": True}, {"index": "../anna"}, {}])
+def test_an_example_that_is_not_there_is_refused(examples_folder, tmp_path, monkeypatch, data):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    with pytest.raises(gr.Error, match="There is no example"):
+        build_gallery(examples_folder)(gr.EventData(None, data))
+
+
+def test_a_folder_without_examples_has_no_gallery(tmp_path):
+    assert build_gallery(tmp_path) is None

@@ -39,12 +39,16 @@ FRESH, POOL_BATCHES = 0.33, 16
 the last so many batches and lit anew."""
 CUT_OFF = 0.15
 """Share of the pictures that end in the face."""
-ABSENT = 0.2
-"""Share of the patches of locator and face that show no face, or one that is far off."""
+ABSENT, FACELESS = 0.2, 0.06
+"""Shares of the patches of locator and face in which the face is far off, and of those that show none."""
+SHAKES = 0.06, 0.06, 0.06, 0.12, 0.25
+"""How far the patch of the whole face may be off, in parts of half its side."""
+FITTING = 0.35
+"""A patch so far off is not certain any more."""
 
 
-Sample = tuple[np.ndarray, np.ndarray, bool]
-"""A patch (S, S, 3), its landmarks and whether there is a face: see `Patches`."""
+Sample = tuple[np.ndarray, np.ndarray, float, bool]
+"""A patch (S, S, 3) and what belongs to it: see `Patches`."""
 
 
 class Patches(NamedTuple):
@@ -53,12 +57,14 @@ class Patches(NamedTuple):
     Attributes:
         images: (B, 3, S, S), colours from 0 to 1.
         points: landmarks from -1 to 1, (B, P, 2 or 3).
-        present: whether there is a face, (B,); without one the points mean nothing.
+        certainty: how well the patch shows a face, upright and filling it, from 0 to 1, (B,).
+    placed: whether the landmarks are near enough to be found, (B,).
     """
 
     images: Tensor
     points: Tensor
-    present: Tensor
+    certainty: Tensor
+    placed: Tensor
 
 
 class Bend(NamedTuple):
@@ -172,9 +178,10 @@ class FacePatches(IterableDataset):
     def _batch(self, samples: list[dict[str, Sample]], rng: np.random.Generator) -> dict[str, Patches]:
         batch = {}
         for name in samples[0]:
-            images, points, present = zip(*(sample[name] for sample in samples), strict=True)
+            images, points, certainty, placed = zip(*(sample[name] for sample in samples), strict=True)
             images = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().float() / 255
-            batch[name] = Patches(vary(images, rng), torch.from_numpy(np.stack(points)), torch.tensor(present))
+            points = torch.from_numpy(np.stack(points))
+            batch[name] = Patches(vary(images, rng), points, torch.tensor(certainty), torch.tensor(placed))
         return batch
 
     def _sample(self, face: LabelledFace, rng: np.random.Generator) -> dict[str, Sample]:
@@ -191,14 +198,15 @@ class FacePatches(IterableDataset):
         def patch(square: np.ndarray, side: int) -> np.ndarray:
             return _cut_out(pyramid, square, side, bend, seen)
 
-        whole = {}
-        for name, side, draw in (("locator", LOCATOR_SIDE, _view), ("face", FACE_SIDE, _shaken)):
-            present = rng.random() >= ABSENT
-            taken = draw(square, rng) if present else _far_off(square, rng)
-            picture = patch(taken, side)
-            if not present and rng.random() < 0.4:
-                picture = _without_face(picture, rng)
-            whole[name] = picture, _unit_points(points, taken), present
+        viewed = _view(square, rng) if rng.random() >= ABSENT else _turned_away(square, rng)
+        shaken = _shaken(square, rng, rng.choice(SHAKES)) if rng.random() >= ABSENT else _anywhere(square, rng)
+        whole = {
+            "locator": (patch(viewed, LOCATOR_SIDE), _unit_points(points, viewed), *_seen_in(viewed, square)),
+            "face": (patch(shaken, FACE_SIDE), _unit_points(points, shaken), *_fit(shaken, square)),
+        }
+        for name, (picture, places, *_) in whole.items():
+            if rng.random() < FACELESS:
+                whole[name] = _without_face(picture, rng), places, 0.0, False
         mouth = _shaken(_part(points, square, LIPS, MOUTH_SHARE), rng, 0.08)
         left = rng.random() < 0.5
         part = EYE_POINTS[left]
@@ -207,8 +215,8 @@ class FacePatches(IterableDataset):
         if left:
             eye_image, eye_points = eye_image[:, ::-1].copy(), eye_points * np.float32([-1, 1])
         return whole | {
-            "mouth": (patch(mouth, MOUTH_SIDE), _unit_points(points[list(LIPS), :2], mouth), True),
-            "eye": (eye_image, eye_points, True),
+            "mouth": (patch(mouth, MOUTH_SIDE), _unit_points(points[list(LIPS), :2], mouth), 1.0, True),
+            "eye": (eye_image, eye_points, 1.0, True),
         }
 
     def _square(self, points: np.ndarray) -> np.ndarray:
@@ -280,22 +288,44 @@ def _view(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _turned(turned, rng.uniform(-0.8, 0.8, 2) * min(1, 0.35 + 0.35 * scale), 1, 0)
 
 
-def _shaken(square: np.ndarray, rng: np.random.Generator, amount: float = 0.06) -> np.ndarray:
+def _shaken(square: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
     """A square as the step before may find it."""
-    amount = amount * (2.0 if rng.random() < 0.2 else 1.0)
     return _turned(square, rng.normal(0, amount, 2), np.exp(rng.normal(0, amount)), rng.normal(0, 60 * amount))
 
 
-def _far_off(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A square that does not show the face upright and whole."""
-    kind = rng.integers(4)
-    if kind == 0:  # upside down
-        return _turned(square, rng.normal(0, 0.1, 2), np.exp(rng.normal(0, 0.2)), 180 + rng.uniform(-70, 70))
-    if kind == 1:  # a part of the face
-        return _turned(square, rng.uniform(-0.7, 0.7, 2), rng.uniform(0.12, 0.35), rng.uniform(-50, 50))
+def _turned_away(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A square in which there is no upright face: it is upside down, too near or beside it."""
+    kind = rng.integers(3)
+    if kind == 0:
+        return _turned(_view(square, rng), np.zeros(2), 1, rng.uniform(100, 260))
+    if kind == 1:
+        return _turned(square, rng.uniform(-0.7, 0.7, 2), rng.uniform(0.12, 0.35), rng.uniform(-180, 180))
     angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(1.2, 2.5)
     scale = np.exp(rng.uniform(np.log(0.5), np.log(1.3)))
     return _turned(square, away * scale * np.array([np.cos(angle), np.sin(angle)]), scale, rng.uniform(-50, 50))
+
+
+def _anywhere(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A square somewhere at a face, of about its size, turned in any way."""
+    most = 60 if rng.random() < 0.5 else 180
+    return _turned(square, rng.uniform(-1, 1, 2), np.exp(rng.uniform(-0.9, 0.7)), rng.uniform(-most, most))
+
+
+def _fit(taken: np.ndarray, square: np.ndarray) -> tuple[float, bool]:
+    """How well a patch fits a face's square: the certainty asked for, and whether the landmarks can be asked for."""
+    axis = complex(taken[2], taken[3]) / complex(square[2], square[3])
+    middle = complex(*(taken[:2] - square[:2])) / complex(square[2], square[3])
+    away = abs(middle) ** 2 + abs(np.log(axis)) ** 2
+    return float(np.exp(-((away / FITTING**2) ** 2))), bool(away < 0.6)
+
+
+def _seen_in(view: np.ndarray, square: np.ndarray) -> tuple[float, bool]:
+    """As `_fit`, of a patch in which a face is only to be found."""
+    axis = complex(square[2], square[3]) / complex(view[2], view[3])
+    middle = complex(*(square[:2] - view[:2])) / complex(view[2], view[3])
+    seen = abs(np.angle(axis)) < np.radians(60) and 0.2 < abs(axis) < 2.2
+    seen = bool(seen and max(abs(middle.real), abs(middle.imag)) < 1)
+    return float(seen), seen
 
 
 def _without_face(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

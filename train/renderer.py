@@ -109,14 +109,14 @@ def finder_loss(
     for name, patches in batch.items():
         network = getattr(finder, name)
         points, certainty = network(patches.images)
-        error = (points - patches.points)[patches.present] * (shares[name] / unit)
+        error = (points - patches.points)[patches.placed] * (shares[name] / unit)
         if network.dims == 3:
             error = error * error.new_tensor([1, 1, settings.depth_weight])
         losses = F.smooth_l1_loss(error, torch.zeros_like(error), beta=NEAR, reduction="none").sum(-1)
         weights = details if network.points == len(details) else torch.ones(network.points)
         total = total + 20 * (losses * weights).mean() / weights.mean()
         if network.dims == 3:  # those that look at whole faces
-            total = total + F.binary_cross_entropy_with_logits(certainty, patches.present.float())
+            total = total + F.binary_cross_entropy_with_logits(certainty, patches.certainty)
         distances[name] = error[..., :2].detach().norm(dim=-1).mean().item()
     return total, distances
 
@@ -270,7 +270,7 @@ def start_shapes(finder: LandmarkFinder, data: FacePatches) -> None:
     """Lets each network start from the mean and the principal components of what it is to find."""
     batches = list(itertools.islice(data, SHAPE_BATCHES))
     for name in batches[0]:
-        shapes = torch.cat([batch[name].points[batch[name].present] for batch in batches])
+        shapes = torch.cat([batch[name].points[batch[name].placed] for batch in batches])
         getattr(finder, name).set_shapes(shapes)
 
 

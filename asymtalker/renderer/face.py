@@ -13,7 +13,7 @@ from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.lids import Lids
 from asymtalker.renderer.lips import Lips
 from asymtalker.renderer.motion import Motion
-from asymtalker.renderer.mouth import Mouth
+from asymtalker.renderer.mouth import Mouth, lips_around_teeth
 from asymtalker.renderer.warp import look_up
 
 INPAINT_MARGIN = 0.006
@@ -34,11 +34,12 @@ class Face:
     def __init__(
         self, image: np.ndarray, points: np.ndarray, keep_smile: bool = False, device: torch.device | None = None
     ) -> None:
+        points = lips_around_teeth(image, points)
         self._device = device
         self.points = points
         self.lips = Lips(points, keep_smile)
         self.displacement = Displacement(points, image.shape[0])
-        self._mouth = Mouth.of(image, points)
+        self._mouth = Mouth(image, points)
         self._lids = Lids(lips_alone(image, points, self.displacement.frame.unit), points)
 
     def render(self, motion: Motion, rest: np.ndarray | None = None) -> Iterator[np.ndarray]:

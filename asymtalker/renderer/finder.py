@@ -23,10 +23,21 @@ MOUTH_SHARE, EYE_SHARE = 0.36, 0.2
 """Of the face's square, what the patches of mouth and eye take up on a side."""
 EYE_POINTS = tuple(ring + iris for ring, iris in zip(EYES, IRISES, strict=True))
 """Lids and iris of the right eye and of the left; mirrored, one is the other."""
-CANDIDATES = ((0.5, 0.5, 1.0), (0.35, 0.35, 0.7), (0.65, 0.35, 0.7), (0.35, 0.65, 0.7), (0.65, 0.65, 0.7))
+MIRRORED_LIPS = [ring + (10 - point) % 20 for ring in (0, 20) for point in range(20)]
+"""Which of the lips' landmarks each one is in a mirror."""
+CANDIDATES = (
+    (0.5, 0.5, 1.0),
+    (0.5, 0.5, 1.6),
+    (0.35, 0.35, 0.7),
+    (0.65, 0.35, 0.7),
+    (0.35, 0.65, 0.7),
+    (0.65, 0.65, 0.7),
+)
 """Where the face is looked for: centre and side of squares, as shares of the picture."""
 KEPT, PASSES = 2, 2
 """So many candidates are followed, and the whole face is looked at so many times."""
+SMALLEST = 16
+"""A picture is not halved below this, in pixels."""
 SQUEEZED = 12
 """Channels of what a network reads the places of together."""
 FLAT = 0.02
@@ -129,47 +140,49 @@ class LandmarkFinder(nn.Module):
         Raises:
             ValueError: the image is not such an array.
         """
-        picture = _as_picture(image).to(self.reference.device)
-        places = torch.tensor(CANDIDATES, device=picture.device) * picture.shape[-1]
+        pictures = halved(_as_picture(image).to(self.reference.device))
+        places = torch.tensor(CANDIDATES, device=self.reference.device) * len(image)
         squares = torch.stack([places[:, 0], places[:, 1], places[:, 2] / 2, torch.zeros_like(places[:, 2])], dim=1)
-        points, certainty = read_patches(self.locator, picture, squares)
+        points, certainty = read_patches(self.locator, pictures, squares)
         points = points[certainty.topk(KEPT).indices]
         for _ in range(PASSES):
-            points, certainty = read_patches(self.face, picture, self.squares(points))
+            points, certainty = read_patches(self.face, pictures, self.squares(points))
         best = certainty.argmax()
         points = points[best]
-        points = self._look_closer(picture, points)
+        points = self._look_closer(pictures, points)
         return Observation(points.cpu().numpy().astype(np.float32), float(certainty[best].sigmoid()))
 
     def squares(self, points: Tensor) -> Tensor:
         """The squares (B, 4) that faces with landmarks (B, 478, 2 or 3) fill, upright with the face."""
         return fit_squares(points[..., :2], self.reference)
 
-    def _look_closer(self, picture: Tensor, points: Tensor) -> Tensor:
+    def _look_closer(self, pictures: list[Tensor], points: Tensor) -> Tensor:
         """Landmarks (478, 3) with those of lips and eyes found anew."""
         points = points.clone()
         face = self.squares(points[None])
-        lips, _ = read_patches(self.mouth, picture, part_squares(points[None], face, LIPS, MOUTH_SHARE))
+        mouth = part_squares(points[None], face, LIPS, MOUTH_SHARE)
+        lips, _ = read_patches(self.mouth, pictures, mouth.expand(2, -1), mirrored=(False, True))
         right, left = (part_squares(points[None], face, part, EYE_SHARE) for part in EYE_POINTS)
-        eyes, _ = read_patches(self.eye, picture, torch.cat([right, left]), mirrored=(False, True))
-        points[list(LIPS), :2] = lips[0]
+        eyes, _ = read_patches(self.eye, pictures, torch.cat([right, left]), mirrored=(False, True))
+        points[list(LIPS), :2] = (lips[0] + lips[1, MIRRORED_LIPS]) / 2
         for part, found in zip(EYE_POINTS, eyes, strict=True):
             points[list(part), :2] = found
         return points
 
 
 def read_patches(
-    network: PatchNetwork, picture: Tensor, squares: Tensor, mirrored: Sequence[bool] | None = None
+    network: PatchNetwork, pictures: list[Tensor], squares: Tensor, mirrored: Sequence[bool] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Landmarks in squares (B, 4) of a picture (3, H, W), in its pixels (B, points, dims), and their log odds (B,).
+    """Landmarks in squares (B, 4) of a picture, in its pixels (B, points, dims), and their log odds (B,).
 
     Args:
+        pictures: see `halved`.
         mirrored: which patches are shown to the network mirrored.
     """
-    patches = torch.stack([cut_out(picture, square, network.side) for square in squares])
-    sign = torch.ones(len(squares), 1, device=picture.device)
+    patches = torch.stack([cut_out(pictures, square, network.side) for square in squares])
+    sign = torch.ones(len(squares), 1, device=squares.device)
     if mirrored is not None:
-        flip = torch.tensor(mirrored, device=picture.device)
+        flip = torch.tensor(mirrored, device=squares.device)
         patches = torch.where(flip.view(-1, 1, 1, 1), patches.flip(-1), patches)
         sign = torch.where(flip, -1.0, 1.0).unsqueeze(1)
     points, certainty = network(patches)
@@ -177,16 +190,29 @@ def read_patches(
     return to_pixels(points, squares), certainty
 
 
-def cut_out(picture: Tensor, square: Tensor, side: int) -> Tensor:
-    """A square (4,) of a picture (3, H, W), (3, side, side); beyond the picture its border goes on."""
-    halvings = int(torch.log2(torch.hypot(square[2], square[3]) * 2 / side).clamp(min=0))
-    size = picture.new_tensor([picture.shape[2], picture.shape[1]])
-    for _ in range(min(halvings, int(math.log2(min(picture.shape[1:]))))):  # so that no pixel is skipped
-        picture = F.avg_pool2d(picture, 2, ceil_mode=True, count_include_pad=False)
-    middles = (torch.arange(side, device=picture.device) + 0.5) * (2 / side) - 1
+def halved(picture: Tensor) -> list[Tensor]:
+    """A picture (3, H, W), then again and again half as large."""
+    pictures = [picture]
+    while min(pictures[-1].shape[1:]) > 2 * SMALLEST:
+        pictures.append(F.avg_pool2d(pictures[-1], 2))
+    return pictures
+
+
+def cut_out(pictures: list[Tensor], square: Tensor, side: int) -> Tensor:
+    """A square (4,) of a picture, (3, side, side); beyond the picture its border goes on.
+
+    Args:
+        pictures: see `halved`; of these the one is used in which the square has its size, so that no detail is skipped.
+        square: in pixels of the first.
+        side: of the patch, in pixels.
+    """
+    halvings = int(torch.log2(torch.hypot(square[2], square[3]) * 2 / side).clamp(0, len(pictures) - 1))
+    size = square.new_tensor([pictures[halvings].shape[2], pictures[halvings].shape[1]]) * 2**halvings
+    middles = (torch.arange(side, device=square.device) + 0.5) * (2 / side) - 1
     y, x = torch.meshgrid(middles, middles, indexing="ij")
     places = to_pixels(torch.stack([x, y], dim=-1).view(1, -1, 2), square[None]).view(1, side, side, 2)
-    return F.grid_sample(picture[None], places * 2 / size - 1, padding_mode="border", align_corners=False)[0]
+    places = places * 2 / size - 1
+    return F.grid_sample(pictures[halvings][None], places, padding_mode="border", align_corners=False)[0]
 
 
 def to_pixels(points: Tensor, squares: Tensor) -> Tensor:

@@ -11,11 +11,10 @@ from diffusers.configuration_utils import register_to_config
 
 from asymtalker.renderer.face import Face
 from asymtalker.renderer.finder import LandmarkFinder
+from asymtalker.renderer.hints import CERTAIN
 from asymtalker.renderer.landmarks import LIPS, Observation
 from asymtalker.renderer.motion import Motion
 
-CERTAIN = 0.5
-"""Confidence from which on a face moves as much as its motion says; below it moves less and less."""
 LARGEST_LIPS = 2.5
 """How far each principal movement of the lips may go, in standard deviations."""
 

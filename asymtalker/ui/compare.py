@@ -24,12 +24,12 @@ from asymtalker.generation import (
 )
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_examples,
     build_portrait,
     build_speech,
     busy,

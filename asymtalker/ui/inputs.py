@@ -147,22 +147,6 @@ def build_speech(label: str, name: str) -> gr.Audio:
     )
 
 
-def build_examples(folder: Path, portrait: gr.Image, speech: gr.Audio, label: str) -> gr.events.Dependency | None:
-    """The examples in `folder`; returns the event of one being chosen, or None where there are none."""
-    pairs = [[str(path), str(path.with_suffix(".wav"))] for path in sorted(folder.glob("*.jpg"))]
-    if not pairs:
-        return None
-    chooser = gr.Examples(
-        pairs,
-        [portrait, speech],
-        label=label,
-        visible_columns=[0],
-        api_visibility="private",
-        elem_id=f"examples-{speech.elem_id}",
-    )
-    return chooser.load_input_event
-
-
 def busy() -> tuple[Any, Any]:
     """What the buttons that start and cancel show while something runs."""
     return gr.update(interactive=False), gr.update(interactive=True)

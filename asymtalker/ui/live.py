@@ -21,11 +21,11 @@ from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.spool import PacedSpeech, SpeechSource
 from asymtalker.media.video import FragmentWriter, SegmentWriter
+from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
     PRIVATE,
     Upload,
-    build_examples,
     build_portrait,
     build_speech,
     busy,

@@ -60,14 +60,6 @@ THEME = gr.themes.Base(
     button_primary_text_color_dark="white",
 )
 
-NAME_EXAMPLES = """() => {
-  const name = () => document.querySelectorAll('[id^="examples-"]').forEach(examples =>
-    examples.querySelectorAll('button').forEach((button, i) => { button.ariaLabel ??= `Example ${i + 1}`; }));
-  new MutationObserver(name).observe(document.body, {childList: true, subtree: true}); // they appear one by one
-  name();
-}"""
-"""Gradio leaves the examples' buttons, which hold pictures, without a name."""
-
 CSS = """
 .gradio-container { max-width: 1120px !important; width: 100%; margin: 0 auto !important; }
 .gradio-container > .main, .gradio-container main { padding-top: 28px !important; }
@@ -160,6 +152,18 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
 .wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
 
+.examples .label { margin: 6px 2px 8px; font-size: 14px; color: var(--body-text-color-subdued); }
+.examples .gallery { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; align-items: start; }
+.examples button { padding: 0; border: 0; background: none; cursor: pointer; min-width: 0; font: inherit; }
+.examples picture { display: block; }
+.examples img { display: block; margin: 0; width: 100%; aspect-ratio: 1; object-fit: contain;
+  border-radius: var(--radius-lg); background: var(--block-background-fill);
+  border: 1px solid var(--block-border-color); box-sizing: border-box; }
+.examples button:hover img { border-color: var(--color-accent); }
+.examples button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px;
+  border-radius: var(--radius-lg); }
+.examples span { display: block; margin-top: 4px; font-size: 13px; color: var(--body-text-color); }
+
 .consent { font-size: 13px; line-height: 1.5; color: var(--body-text-color-subdued); }
 
 @media (max-width: 640px) {
@@ -171,7 +175,6 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
   #live-film, #live-player { order: -3; }
   #live-microphone { order: -2; }
   #examples-live-speech { order: -1; }
-  [id^="examples-"] > .gallery { display: grid; grid-template-columns: repeat(4, 1fr); }
-  [id^="examples-"] .gallery-item * { width: 100%; height: auto; }
+  .examples .gallery { gap: 8px; }
 }
 """

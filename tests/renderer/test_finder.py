@@ -5,8 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from asymtalker.renderer.finder import LandmarkFinder, PatchNetwork, cut_out, fit_squares, to_pixels, to_unit
-from asymtalker.renderer.landmarks import LIPS, POINTS
+from asymtalker.renderer.finder import (
+    MIRRORED_LIPS,
+    LandmarkFinder,
+    PatchNetwork,
+    cut_out,
+    fit_squares,
+    halved,
+    to_pixels,
+    to_unit,
+)
+from asymtalker.renderer.landmarks import LIPS, LIPS_OUTER, POINTS
 
 SQUARES = torch.tensor([[30.0, 40.0, 12.0, 5.0], [50.0, 45.0, -8.0, 20.0]])
 """Turned, and of different sizes."""
@@ -51,7 +60,7 @@ def test_a_square_is_fitted_to_a_moved_turned_and_scaled_face():
 def test_a_patch_shows_the_picture_upright_with_the_square(half):
     side, turn = 16, np.radians(30)
     square = torch.tensor([50.0, 46.0, half * np.cos(turn), half * np.sin(turn)], dtype=torch.float32)
-    patch = cut_out(ramps(96), square, side)
+    patch = cut_out(halved(ramps(96)), square, side)
     middles = (torch.arange(side) + 0.5) * (2 / side) - 1
     places = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), dim=-1).view(1, -1, 2)
     expected = to_pixels(places, square[None]).view(side, side, 2).permute(2, 0, 1) / 96
@@ -59,13 +68,13 @@ def test_a_patch_shows_the_picture_upright_with_the_square(half):
 
 
 def test_beyond_the_picture_its_border_goes_on():
-    patch = cut_out(ramps(32), torch.tensor([0.0, 16.0, 6.0, 0.0]), 8)
+    patch = cut_out(halved(ramps(32)), torch.tensor([0.0, 16.0, 6.0, 0.0]), 8)
     torch.testing.assert_close(patch[0, :, :4], torch.full((8, 4), 0.5 / 32), atol=1e-3, rtol=0)
 
 
 def test_small_detail_is_averaged_before_it_is_left_out():
     stripes = torch.tensor([0.0, 1.0]).repeat(64).expand(3, 128, 128)
-    patch = cut_out(stripes, torch.tensor([64.0, 64.0, 60.0, 0.0]), 16)
+    patch = cut_out(halved(stripes), torch.tensor([64.0, 64.0, 60.0, 0.0]), 16)
     torch.testing.assert_close(patch, torch.full_like(patch, 0.5), atol=0.05, rtol=0)
 
 
@@ -96,13 +105,29 @@ def test_points_are_in_pixels_of_the_picture(finder):
 
 
 def test_lips_are_those_of_the_second_look(finder):
+    """The mouth is looked at as it is and mirrored, so a point that moves takes half its mirror image along."""
     image = np.random.default_rng(2).integers(0, 256, (200, 200, 3), dtype=np.uint8)
     before = finder.observe(image).points
-    finder.mouth.basis.bias.data[0] += 0.5
+    finder.mouth.basis.bias.data[2] += 0.5
     after = finder.observe(image).points
-    finder.mouth.basis.bias.data[0] -= 0.5
+    finder.mouth.basis.bias.data[2] -= 0.5
     moved = np.abs(after - before).max(1) > 1e-3
-    assert np.flatnonzero(moved).tolist() == [LIPS[0]]
+    assert set(np.flatnonzero(moved)) == {LIPS_OUTER[1], LIPS_OUTER[9]}
+
+
+def test_a_mirrored_picture_has_mirrored_lips():
+    torch.manual_seed(1)
+    finder = LandmarkFinder().eval()
+    finder.reference[:, 1] = torch.rand(POINTS) * 1.6 - 0.8
+    points = torch.cat([finder.reference * 40 + 64, torch.zeros(POINTS, 1)], dim=1)  # on the middle line
+    picture = torch.rand(3, 128, 128)
+    with torch.no_grad():
+        lips, mirrored = (
+            finder._look_closer(halved(image), points)[list(LIPS), :2] for image in (picture, picture.flip(-1))
+        )
+    assert (lips - points[list(LIPS), :2]).abs().max() > 1
+    expected = mirrored[MIRRORED_LIPS] * torch.tensor([-1, 1]) + torch.tensor([128, 0])
+    torch.testing.assert_close(lips, expected, atol=1e-3, rtol=0)
 
 
 def test_its_weights_take_no_more_than_2_megabytes_in_half_precision(finder):

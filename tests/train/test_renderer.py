@@ -124,9 +124,9 @@ def test_landmarks_stay_on_their_pixels(points, patches):
     for _ in range(12):
         sample = patches._draw(rng)
         for name, part in parts.items():
-            image, places, present = sample[name]
+            image, places, _, placed = sample[name]
             inside = (np.abs(places[:, :2]) < 0.9).all(1)
-            if not present or image[..., 2].max() > 8:  # none, or blended with what is beyond the picture
+            if not placed or image[..., 2].max() > 8:  # none, or blended with what is beyond the picture
                 continue
             side = image.shape[0]
             square = torch.tensor([[side / 2, side / 2, side / 2, 0.0]])

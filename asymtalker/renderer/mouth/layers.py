@@ -11,14 +11,20 @@ import numpy as np
 from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
 from asymtalker.renderer.mouth.own_teeth import OwnTeeth, find_teeth
-from asymtalker.renderer.mouth.palette import Palette, blur_of, cheek_brightness, lip_pixels, palette, side_light
+from asymtalker.renderer.mouth.palette import (
+    Palette,
+    blur_of,
+    grain_of,
+    palette,
+    side_light,
+)
 from asymtalker.renderer.mouth.teeth import paint_lower, paint_upper
 
 REACH = 0.46, 0.24, 0.34
 """How far the layers reach beside, above and below the middle of the upper lip's edge, in eye distances."""
 FINE = 180
 """Faces of fewer pixels between the eyes are painted at a multiple of their resolution and reduced."""
-SHOWN = 0.022
+SHOWN = 0.017
 """How far the upper teeth reach below the line of shut lips, in eye distances."""
 LIP_LIFT = 0.25
 """Share of an open mouth that is due to a raised upper lip."""
@@ -89,13 +95,12 @@ class _Builder:
 
     def __init__(self, image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> None:
         self.image, self.points, self.frame = image, points, frame
-        inner = points[list(LIPS_INNER), :2].astype(np.float64)
-        self.ring = frame.to_face(inner)
+        self.ring = frame.to_face(points[list(LIPS_INNER), :2])
         self.corner, self.size = _extent(frame)
         self.u, self.v = np.moveaxis(frame.to_face(_places(self.corner, self.size)), -1, 0)
-        lips, cheek = lip_pixels(image, points, frame.unit), cheek_brightness(image, points, frame.unit)
-        self.own = find_teeth(image, inner, frame, lips, cheek)
+        self.own = find_teeth(image, points, frame)
         self.blur = blur_of(image, points, frame.unit)
+        self.grain = grain_of(image, points)
         self.palette = _with_own(palette(image, points, frame.unit), self.own)
 
     def build(self) -> Layers:
@@ -122,6 +127,8 @@ class _Builder:
         layer = paint(places, edge, self.frame.turn, self.palette, 1 / (self.frame.unit * fine))
         layer = cv2.GaussianBlur(cv2.resize(layer, self.size, interpolation=cv2.INTER_AREA), (0, 0), self.blur)
         layer[..., :3] *= side_light(self.image, self.points, self.frame, self.u)[..., None]
+        grain = np.random.default_rng(0).normal(0, self.grain, layer.shape[:2]).astype(np.float32)
+        layer[..., :3] += (grain * layer[..., 3])[..., None]
         return layer
 
     def _without_teeth(self) -> np.ndarray:

@@ -7,7 +7,7 @@ that shows teeth gives its own, and what its lips hide of them is painted; for o
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ REACH_OF_SHADE = 0.030
 """How far the lips' shade reaches into the mouth (standard deviation, in eye distances)."""
 SHADE_FALL = 0.020
 """Light comes from above: the shade lies so much lower than the lips that throw it, in eye distances."""
-DEEPEST_SHADE = 0.36
+DEEPEST_SHADE = 0.33
 """Share of the light that is left right at the upper lip, and between lips that are almost shut."""
 UNSHADED = 0.75
 """All the light arrives where at least this share of the neighbourhood is open."""
@@ -81,11 +81,6 @@ class Mouth:
         self._ring = points[list(LIPS_INNER), :2].astype(np.float64)
         self._light_upper = self._light_of_portrait(self._layers.own_upper)
         self._light_lower = self._light_of_portrait(self._layers.own_lower)
-
-    @classmethod
-    def of(cls, image: np.ndarray, points: np.ndarray) -> Self:
-        """The same as the constructor."""
-        return cls(image, points)
 
     def draw(self, canvas: np.ndarray, inner: np.ndarray, skull: np.ndarray, jaw: np.ndarray) -> None:
         """Draws the inside of the mouth into a frame, in place. Pixels outside the inner lips stay as they are.

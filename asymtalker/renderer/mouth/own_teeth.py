@@ -7,7 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
+from asymtalker.renderer.mouth.palette import cheek_brightness, lip_pixels
 
 OPEN = 0.03
 """Inner lips that are less apart than this, in eye distances, show no teeth that could be told from lips."""
@@ -25,6 +27,10 @@ BOTH = 0.3
 """Upper and lower teeth are seen in at least this share of the columns if they are seen both."""
 DARK = 0.35
 """What is less bright than this share of the teeth is the dark behind them."""
+LANDMARK_ERROR = 0.035
+"""Landmarks of lips lie at most so far, in eye distances, within the teeth that they should lie around."""
+BESIDE = np.array([-0.015, 0, 0.015])
+"""Where it is checked around a landmark of a lip, in eye distances."""
 MIDLINE_REACH = 0.035
 """The gap between the central incisors is at most so far from the middle of the upper lip, in eye distances."""
 LEAST_HEIGHT = 0.03
@@ -41,6 +47,7 @@ class OwnTeeth(NamedTuple):
         upper: v of the lower edge of the upper teeth, (n,); NaN where none are seen.
         lower: v of the upper edge of the lower teeth, (n,); NaN where none are seen.
         dark: share of each column in which the dark is seen, (n,).
+        threshold: whiteness from which on a pixel is a tooth's.
         middle: u of the gap between the central incisors.
         color: of well-lit teeth, RGB (3,).
         cavity: of the dark behind them, RGB (3,); None where none is seen.
@@ -50,34 +57,26 @@ class OwnTeeth(NamedTuple):
     upper: np.ndarray
     lower: np.ndarray
     dark: np.ndarray
+    threshold: float
     middle: float
     color: np.ndarray
     cavity: np.ndarray | None
 
 
-def find_teeth(
-    image: np.ndarray, points: np.ndarray, frame: MouthFrame, lips: np.ndarray, cheek: float
-) -> OwnTeeth | None:
-    """The teeth seen in a portrait, or None if its mouth is shut or shows none.
-
-    Args:
-        image: uint8 (S, S, 3), RGB.
-        points: inner lips, (20, 2) in pixels, as `LIPS_INNER`.
-        frame: of the mouth.
-        lips: pixels of the lips, (n, 3).
-        cheek: brightness of the cheeks.
-    """
-    ring = frame.to_face(points)
+def find_teeth(image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> OwnTeeth | None:
+    """The teeth seen in a portrait, uint8 (S, S, 3), with landmarks (478, 3) in pixels; None if its mouth is shut or
+    shows none."""
+    ring = frame.to_face(points[list(LIPS_INNER), :2])
     if (ring[5] - ring[15])[1] < OPEN:
         return None
     colors, inside, u, v = _columns(image, ring, frame)
-    score, of_lips = whiteness(colors), whiteness(lips)
+    score, of_lips = whiteness(colors), whiteness(lip_pixels(image, points, frame.unit))
     if not inside.any():
         return None
     threshold = _threshold(score[inside], of_lips)
     teeth = inside & (score > threshold)
-    contrast = (np.median(score[teeth]) - np.median(of_lips)) / max(cheek, 1) if teeth.any() else 0
-    if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST:
+    contrast = (np.median(score[teeth]) - np.median(of_lips)) if teeth.any() else 0
+    if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST * cheek_brightness(image, points, frame.unit):
         return None
     upper, lower = _rows(teeth, colors.mean(-1), inside, v)
     top = np.interp(u, *ring[UPPER_RING].T)
@@ -90,7 +89,7 @@ def find_teeth(
     dark = inside & (colors.mean(-1) < DARK * bright.mean())
     cavity = np.percentile(colors[dark], 30, axis=0) if dark.sum() > 0.04 * inside.sum() else None
     dark_share = dark.sum(0) / np.maximum(inside.sum(0), 1)
-    return OwnTeeth(u, upper, lower, dark_share, _midline(u, colors.mean(-1), teeth), bright, cavity)
+    return OwnTeeth(u, upper, lower, dark_share, threshold, _midline(u, colors.mean(-1), teeth), bright, cavity)
 
 
 def _midline(u: np.ndarray, brightness: np.ndarray, teeth: np.ndarray) -> float:
@@ -108,6 +107,40 @@ def whiteness(colors: np.ndarray) -> np.ndarray:
     """High for teeth, low for lips, gums and the dark: (...,) of RGB (..., 3)."""
     colors = colors.astype(np.float32)
     return 2 * colors[..., 1] - colors[..., 0]
+
+
+def lips_around_teeth(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Landmarks whose inner lips leave no teeth outside: those that lie on teeth are moved to the edge of the lip.
+
+    Args:
+        image: the portrait, uint8 (S, S, 3), RGB.
+        points: landmarks of its face, (478, 3) in pixels.
+
+    Returns:
+        The same landmarks but for the inner lips, in an array of their own.
+    """
+    points, frame = points.copy(), MouthFrame.of(points)
+    own = find_teeth(image, points, frame)
+    if own is not None:
+        ring = frame.to_face(points[list(LIPS_INNER), :2])
+        for row, outwards in ((UPPER_RING, -1), (LOWER_RING, 1)):
+            ring[row[1:-1], 1] += outwards * _covered(image, ring[row], outwards, frame, own.threshold)
+        points[list(LIPS_INNER), :2] = frame.to_pixels(ring)
+    return points
+
+
+def _covered(image: np.ndarray, lip: np.ndarray, outwards: int, frame: MouthFrame, threshold: float) -> np.ndarray:
+    """How far teeth reach beyond the points of a lip (n, 2), without its corners: (n-2,)."""
+    steps = np.arange(0, LANDMARK_ERROR, 0.5 / frame.unit)
+    u = lip[:, :1, None] + BESIDE[:, None]  # where teeth meet, a single column would be dark
+    v = np.interp(u, *lip.T) + outwards * steps
+    places = frame.to_pixels(np.stack(np.broadcast_arrays(u, v), axis=-1)).astype(np.float32)
+    x, y = cv2.split(places.reshape(len(lip), -1, 2))
+    colors = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    teeth = (whiteness(colors) > threshold).reshape(len(lip), len(BESIDE), -1)
+    covered = np.where(teeth.all(-1), 0, teeth.argmin(-1)) * steps[1]  # if no end is in sight these are not teeth
+    covered = np.pad(np.median(covered, axis=1)[1:-1], 1, mode="edge")
+    return np.convolve(covered, [0.25, 0.5, 0.25], mode="valid")
 
 
 def _columns(

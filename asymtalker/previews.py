@@ -1,0 +1,138 @@
+"""Moving previews of examples, previews/NAME.webp: `python -m asymtalker.previews FOLDER`, or `make previews`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from asymtalker.generation import GenerateOptions, generate_video, load_pipeline
+from asymtalker.media.speech import read_speech
+from asymtalker.media.video import MARK, probe_video, read_frames
+from asymtalker.pipeline import AsymTalkerPipeline
+
+SIDE = 256  # pixels: twice what a narrow column shows
+SECONDS = (2.4, 3.4)  # shortest and longest loop
+FRAMES_PER_SECOND = 12.5
+MAX_BYTES = 100_000
+QUALITIES = (85, 75, 65, 50, 35)  # of WebP: the first that is small enough
+SEED = 0
+IMAGE_DESCRIPTION = 0x010E  # an Exif tag
+
+
+def preview_path(portrait: Path) -> Path:
+    """Where the preview of an example lies: previews/anna.webp for anna.jpg."""
+    return portrait.parent / "previews" / f"{portrait.stem}.webp"
+
+
+def make_previews(pipeline: AsymTalkerPipeline, folder: Path) -> list[Path]:
+    """Generates the beginning of each example's video and writes it as a preview.
+
+    Args:
+        folder: portraits and recordings of the same name (anna.jpg, anna.wav).
+
+    Raises:
+        ValueError: the folder has no example, one cannot be used, or its preview does not get small enough.
+        OSError: a file cannot be read or written.
+    """
+    portraits = [portrait for portrait in sorted(folder.glob("*.jpg")) if portrait.with_suffix(".wav").is_file()]
+    if not portraits:
+        raise ValueError(f"{folder} has no portrait (.jpg) with a recording (.wav) of the same name.")
+    # The portrait is animated at the size at which it is shown, so that the label can be read.
+    options = GenerateOptions(seed=SEED, max_side=SIDE)
+    for portrait in portraits:
+        speech = read_speech(portrait.with_suffix(".wav"), pipeline.sampling_rate)
+        beginning = speech[: math.ceil((SECONDS[1] + 1) * pipeline.sampling_rate)]
+        with tempfile.TemporaryDirectory(prefix="asymtalker-") as work:
+            video = Path(work) / "video.mp4"
+            generate_video(pipeline, portrait, beginning, video, options)
+            write_preview(video, preview_path(portrait))
+    return [preview_path(portrait) for portrait in portraits]
+
+
+def write_preview(video: Path, output: Path) -> None:
+    """Writes the beginning of a video as an animated WebP that repeats for ever.
+
+    Args:
+        video: at least `SECONDS[0]` long; a larger picture is reduced to `SIDE`.
+        output: the file; its folder is made. It appears when it is complete.
+
+    Raises:
+        ValueError: it is not a video, or the preview has more than `MAX_BYTES` even at the lowest quality.
+        OSError: a file cannot be read or written.
+    """
+    frames = _read_beginning(video)
+    if (content := _encode(frames[: loop_length(frames)])) is None:
+        raise ValueError(f"The preview of {output.stem} has more than {MAX_BYTES} bytes: choose a calmer picture.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = output.with_name(f".{output.name}")
+    beside.write_bytes(content)
+    beside.replace(output)
+
+
+def loop_length(frames: np.ndarray) -> int:
+    """How many frames to repeat, `SECONDS` long, so that the jump from the last to the first is the smallest.
+
+    Args:
+        frames: uint8 (frames, height, width, 3), `FRAMES_PER_SECOND`.
+    """
+    shortest = min(round(SECONDS[0] * FRAMES_PER_SECOND), len(frames))
+    # What follows the last frame is the first: a loop is good where the video's own next frame looks like the first.
+    following = frames[shortest:].astype(np.float32)
+    if not len(following):
+        return len(frames)
+    jumps = np.abs(following - frames[0]).mean(axis=(1, 2, 3))
+    return shortest + int(jumps.argmin())
+
+
+def _read_beginning(video: Path) -> np.ndarray:
+    """uint8 (frames, height, width, 3): `SECONDS[1]` at `FRAMES_PER_SECOND`, and the frame after."""
+    step = max(1, round(probe_video(video).fps / FRAMES_PER_SECOND))
+    count = round(SECONDS[1] * FRAMES_PER_SECOND) + 1
+    return np.stack([_reduce(frame) for frame in itertools.islice(read_frames(video), 0, step * count, step)])
+
+
+def _reduce(frame: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(frame)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _encode(frames: np.ndarray) -> bytes | None:
+    """The frames as an animated WebP of at most `MAX_BYTES`, or None."""
+    first, *rest = [Image.fromarray(frame) for frame in frames]
+    description = Image.Exif()
+    description[IMAGE_DESCRIPTION] = MARK
+    timing = {"save_all": True, "append_images": rest, "duration": round(1000 / FRAMES_PER_SECOND), "loop": 0}
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        first.save(buffer, "WEBP", quality=quality, exif=description, **timing)
+        if buffer.tell() <= MAX_BYTES:
+            return buffer.getvalue()
+    return None
+
+
+def main() -> int:
+    """The command; returns its exit status: 0, or 2 where an input cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m asymtalker.previews", description="Previews of examples.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="portraits and recordings of the same name")
+    parser.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
+    arguments = parser.parse_args()
+    try:
+        for path in make_previews(load_pipeline(arguments.checkpoint), arguments.folder):
+            print(f"{path}: {path.stat().st_size} bytes")
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
