@@ -68,7 +68,7 @@ class PictureView:
             self.portrait, paste = Image.fromarray(self._square), np.asarray
         else:  # so small a face is animated larger than it is shown
             self.portrait = crop.image.resize((needed, needed), Image.Resampling.LANCZOS)
-            paste = _Change(self._square, np.asarray(self.portrait))
+            paste = _Blending(self._square, box, self.size, matched=False)
         self.frame_size = self.portrait.size
         return paste
 
@@ -101,46 +101,26 @@ class PictureView:
                 yield placed
 
 
-class _Change:
-    """Adds to a reduced square what changes in its larger, rendered frames: nothing at the border.
-
-    Args:
-        square: uint8 (S, S, 3), the square as it is shown.
-        portrait: uint8 (s, s, 3), what the frames were made of.
-    """
-
-    def __init__(self, square: np.ndarray, portrait: np.ndarray) -> None:
-        self._square = square
-        self._still = self._reduce(portrait)
-
-    def __call__(self, frame: np.ndarray) -> np.ndarray:
-        change = cv2.subtract(self._reduce(frame), self._still, dtype=cv2.CV_16S)
-        return cv2.add(self._square, change, dtype=cv2.CV_8U)
-
-    def _reduce(self, frame: np.ndarray) -> np.ndarray:
-        return cv2.resize(frame, self._square.shape[1::-1], interpolation=cv2.INTER_AREA)
-
-
 class _Blending:
-    """Lays generated frames over the photograph's square: in its colours, and fading out towards its border.
+    """Lays frames of another size over the photograph's square, fading out towards its border.
 
     Args:
         square: uint8 (S, S, 3) of the photograph.
         box: where it lies in the picture.
         size: (width, height) of the picture; where the square touches its edge, nothing has to fade.
+        matched: bring the frames to the photograph's colours.
     """
 
-    def __init__(self, square: np.ndarray, box: CropBox, size: tuple[int, int]) -> None:
-        weight = np.repeat(np.round(255 * _soft_mask(box, size, box.side)).astype(np.uint8)[..., None], 3, axis=-1)
-        self._weight = weight
-        self._photograph = cv2.multiply(square, 255 - weight, scale=1 / 255)
-        self._color = _ColorMatch(square, _soft_mask(box, size, COLOR_SIDE))
+    def __init__(self, square: np.ndarray, box: CropBox, size: tuple[int, int], matched: bool = True) -> None:
+        weight = np.round(255 * _soft_mask(box, size, box.side)).astype(np.uint8)
+        self._weight = np.repeat(weight[..., None], 3, axis=-1)
+        self._photograph = cv2.multiply(square, 255 - self._weight, scale=1 / 255)
+        self._color = _ColorMatch(square, _soft_mask(box, size, COLOR_SIDE)) if matched else None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        side = len(self._weight)
-        interpolation = cv2.INTER_CUBIC if side > min(frame.shape[:2]) else cv2.INTER_AREA
-        frame = cv2.resize(self._color(frame), (side, side), interpolation=interpolation)
-        return cv2.add(cv2.multiply(frame, self._weight, scale=1 / 255), self._photograph)
+        if self._color is not None:
+            frame = self._color(frame)
+        return cv2.add(cv2.multiply(_scale(frame, len(self._weight)), self._weight, scale=1 / 255), self._photograph)
 
 
 class _ColorMatch:
@@ -208,6 +188,13 @@ def fit_picture(picture: Image.Image, box: CropBox, max_side: int) -> tuple[Imag
 
 def _resize(picture: Image.Image, size: tuple[int, int], region: tuple[float, ...]) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS, box=region, reducing_gap=3.0)
+
+
+def _scale(frame: np.ndarray, side: int) -> np.ndarray:
+    """A frame scaled to (side, side, 3): enlarged by OpenCV, which is fast, and reduced as the picture was."""
+    if side > min(frame.shape[:2]):
+        return cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
 def _soft_mask(box: CropBox, size: tuple[int, int], side: int) -> np.ndarray:

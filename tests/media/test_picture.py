@@ -95,13 +95,16 @@ def test_a_small_face_is_animated_larger_than_it_is_shown():
     view = view_of(crop, max_side=300, frame_size=(128, 128))
     assert view.portrait.size == view.frame_size == (99, 99)
     still, frame = view.place([np.asarray(view.portrait), moved(view.portrait)])
-    np.testing.assert_array_equal(still, np.asarray(fit_picture(crop.picture, crop.box, 300)[0]))
+    own = np.asarray(fit_picture(crop.picture, crop.box, 300)[0]).astype(int)
+    assert np.abs(still - own).mean(axis=-1).max() < 8  # reduced twice
+    assert np.abs(square_of(view, still) - square_of(view, own)).mean() < 2
     change = np.abs(frame.astype(int) - still).max(-1)
     left, top, right, bottom = view.moving
     assert (right - left, bottom - top) == (20, 20)
     assert change[top + 5 : bottom - 5, left + 5 : right - 5].max() > 3
-    change[top + 1 : bottom - 1, left + 1 : right - 1] = 0
-    assert change.max() == 0  # no border
+    difference = np.abs(frame - own)
+    difference[top + 1 : bottom - 1, left + 1 : right - 1] = 0
+    assert difference.max() <= 1  # no border
 
 
 @pytest.mark.parametrize("rendered", [True, False])
