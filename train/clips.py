@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from asymtalker.chunks import FPS, SAMPLING_RATE
 from asymtalker.media.dataset import open_dataset
-from asymtalker.media.portrait import CROP_MARGIN, FaceBox, crop_box, find_faces
+from asymtalker.media.faces import FaceBox, find_faces
+from asymtalker.media.portrait import CROP_MARGIN, crop_box
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
 from train.config import DataSettings
@@ -379,7 +380,7 @@ def _read_stored(target: Path) -> Clip | None:
 
 def _median_face(frames: np.ndarray) -> FaceBox:
     probes = np.linspace(0, len(frames) - 1, FACE_PROBES).astype(int)
-    faces = [found[0] for probe in probes if (found := find_faces(Image.fromarray(frames[probe])))]
+    faces = [found[0].box for probe in probes if (found := find_faces(Image.fromarray(frames[probe])))]
     if len(faces) < FACE_PROBES // 2:
         raise ValueError(f"a face was found in only {len(faces)} of {FACE_PROBES} frames")
     return FaceBox(*(int(value) for value in np.median(faces, axis=0)))

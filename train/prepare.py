@@ -30,7 +30,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError,
 from tqdm import tqdm
 
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
-from asymtalker.media.portrait import CropBox, FaceBox, crop_box, find_faces
+from asymtalker.media.faces import FaceBox, find_faces
+from asymtalker.media.portrait import CropBox, crop_box
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import VideoWriter, open_video
 from train.config import start_logging
@@ -102,7 +103,7 @@ def find_shots(path: Path) -> tuple[list[Shot], tuple[int, int]]:
             before = None
         shot, size = shots[-1], (frame.shape[1], frame.shape[0])
         if shot.frames % PROBE_EVERY == 0:
-            shot.faces.append(next(iter(find_faces(frame)), None))
+            shot.faces.append(next((face.box for face in find_faces(frame)), None))
         scale = THUMBNAIL / max(size)
         small = cv2.resize(
             cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from asymtalker.media.faces import Face, FaceBox, find_faces
+from asymtalker.media.hints import describe_face
+
 CROP_MARGIN = 1.55  # side of the crop, in widths of the face box
-MIN_FACE = 64  # pixels; below this there is no face to animate, only a blur
+MIN_FACE = 48  # pixels; below this there is no face to animate, only a blur
 MIN_SIDE = 64  # pixels; the smallest image that can hold such a face
 MAX_SIDE = 4096  # pixels; larger images are reduced while they are read
-DETECTION_SIDE = 640  # pixels; long side of the image the detector sees
-DETECTION_MIN_FACE = 0.12  # smallest face looked for, as a share of the detection image's short side
 
 # Only formats that Pillow decodes by itself: some others start external programs (EPS runs Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
@@ -37,16 +36,6 @@ DECODING_ERRORS = (
 MID_GREY = (128, 128, 128, 255)
 
 Image.init()  # registers all of FORMATS: Pillow alone would do so only once a common one has failed
-_detectors = threading.local()  # cv2.CascadeClassifier is not thread-safe: one a thread
-
-
-class FaceBox(NamedTuple):
-    """A face as OpenCV's Haar frontal detector boxes it, in pixels of the image."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 class CropBox(NamedTuple):
@@ -65,15 +54,17 @@ class PortraitCrop:
         image: the crop, RGB, `box.side` × `box.side` pixels (native resolution).
         box: where it was taken.
         faces: every face found in the portrait, largest first; empty when none was looked for.
-        note: one sentence for the user, or "" when there is nothing to say.
+        note: a few sentences for the user, or "" when there is nothing to say.
         picture: the whole portrait, RGB.
+        face: number of the face that is used, 1 for the largest; 0 when none was looked for.
     """
 
     image: Image.Image
     box: CropBox
-    faces: list[FaceBox]
+    faces: list[Face]
     note: str
     picture: Image.Image
+    face: int = 0
 
 
 def read_portrait(source: str | Path | Image.Image) -> Image.Image:
@@ -146,29 +137,6 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return image
 
 
-def find_faces(image: Image.Image | np.ndarray) -> list[FaceBox]:
-    """Finds frontal faces, largest first.
-
-    Args:
-        image: RGB, a `PIL.Image` or uint8 (H, W, 3). Large images are reduced for detection only; boxes are in
-            pixels of `image`.
-    """
-    grey = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2GRAY)
-    scale = min(1.0, DETECTION_SIDE / max(grey.shape))
-    if scale < 1.0:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    smallest = max(1, round(DETECTION_MIN_FACE * min(grey.shape)))
-    boxes = _detector().detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5, minSize=(smallest, smallest))
-    faces = [FaceBox(*(round(int(value) / scale) for value in box)) for box in boxes]
-    return sorted(faces, key=lambda face: (-face.width * face.height, face))
-
-
-def _detector() -> cv2.CascadeClassifier:
-    if not hasattr(_detectors, "frontal"):
-        _detectors.frontal = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    return _detectors.frontal
-
-
 def crop_box(face: FaceBox, size: tuple[int, int], margin: float = CROP_MARGIN) -> CropBox:
     """The square of `margin` face widths centred on the face, moved (and where needed reduced) to lie inside the image.
 
@@ -210,35 +178,59 @@ def adjusted_box(
 
 
 def crop_portrait(
-    image: Image.Image, find_face: bool = True, zoom: float = 1.0, shift: tuple[float, float] = (0.0, 0.0)
+    image: Image.Image,
+    find_face: bool = True,
+    zoom: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    face: int | None = None,
 ) -> PortraitCrop:
-    """Crops the square around the largest face, or with `find_face=False` the middle of the image.
+    """Crops the square around a face, or with `find_face=False` the middle of the image.
 
     Args:
         image: RGB, as `read_portrait` returns it.
         zoom, shift: adjust the square, see `adjusted_box`.
+        face: which one, 1 for the largest; None takes the largest. Without `find_face` it has no effect.
 
     Raises:
-        ValueError: no face was found, or it is under `MIN_FACE` pixels wide; `zoom` is not 0.1 to 10, or `shift` not
-            -5 to 5.
+        ValueError: no face was found, or fewer than `face`, or it is under `MIN_FACE` pixels wide; `zoom` is not 0.1
+            to 10, or `shift` not -5 to 5.
     """
     for name, value, low, high in (("zoom", zoom, 0.1, 10), ("shift", shift[0], -5, 5), ("shift", shift[1], -5, 5)):
         if not (isinstance(value, (int, float)) and low <= value <= high):
             raise ValueError(f"{name} must be a number from {low} to {high}, not {value!r}.")
     faces = find_faces(image) if find_face else []
-    if find_face and not faces:
-        raise ValueError(
-            "No face was found. Use a frontal, well-lit photograph in which the face is large, "
-            "or turn off the face crop if the image is already a close portrait."
-        )
-    if faces and faces[0].width < MIN_FACE:
-        raise ValueError(
-            f"The face is too small: {faces[0].width} pixels wide, at least {MIN_FACE} are needed. "
-            "Use a larger photograph or one taken closer."
-        )
-    box = crop_box(faces[0], image.size) if faces else center_crop_box(image.size)
+    number = _choose(faces, face) if find_face else 0
+    box = crop_box(faces[number - 1].box, image.size) if number else center_crop_box(image.size)
     if zoom != 1 or any(shift):
         box = adjusted_box(box, image.size, zoom, shift)
-    note = f"{len(faces)} faces were found; the largest is used." if len(faces) > 1 else ""
     square = image.crop((box.left, box.top, box.left + box.side, box.top + box.side))
-    return PortraitCrop(square, box, faces, note, image)
+    note = _note(image, faces, number) if number else ""
+    return PortraitCrop(square, box, faces, note, image, number)
+
+
+def _choose(faces: list[Face], face: int | None) -> int:
+    """The number of the face that is meant; raises ValueError where there is none that can be used."""
+    if not faces:
+        raise ValueError(
+            "No face was found. Use a photograph in which the face is seen from the front, well lit and not covered, "
+            "or turn off the face crop if the image is already a close portrait."
+        )
+    if face is not None and not (isinstance(face, int) and 1 <= face <= len(faces)):
+        found = "1 face was found" if len(faces) == 1 else f"{len(faces)} faces were found"
+        raise ValueError(f"face must be a whole number from 1 to {len(faces)}, not {face!r}: {found}.")
+    number = face or 1
+    width = faces[number - 1].box.width
+    if width < MIN_FACE:
+        raise ValueError(
+            f"The face is too small: {width} pixels wide, at least {MIN_FACE} are needed. "
+            "Use a larger photograph or one taken closer."
+        )
+    return number
+
+
+def _note(image: Image.Image, faces: list[Face], number: int) -> str:
+    sentences = describe_face(np.asarray(image), faces[number - 1])
+    if len(faces) > 1:
+        used = "the largest is used" if number == 1 else f"number {number} by size is used"
+        sentences.insert(0, f"{len(faces)} faces were found; {used}. To use another, give its number as face.")
+    return " ".join(sentences)

@@ -156,8 +156,9 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .examples .gallery { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; align-items: start; }
 .examples button { padding: 0; border: 0; background: none; cursor: pointer; min-width: 0; font: inherit; }
 .examples picture { display: block; }
-.examples img { display: block; margin: 0; width: 100%; aspect-ratio: 1; object-fit: contain; border-radius: var(--radius-lg);
-  background: var(--block-background-fill); border: 1px solid var(--block-border-color); box-sizing: border-box; }
+.examples img { display: block; margin: 0; width: 100%; aspect-ratio: 1; object-fit: contain;
+  border-radius: var(--radius-lg); background: var(--block-background-fill);
+  border: 1px solid var(--block-border-color); box-sizing: border-box; }
 .examples button:hover img { border-color: var(--color-accent); }
 .examples button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px;
   border-radius: var(--radius-lg); }

@@ -1,26 +1,26 @@
-"""Portraits: photographs of every kind, faces found and not found, the crop."""
+"""Portraits: photographs of every kind, the crop around one of the faces, and what is said about it."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
 
+from asymtalker.media.faces import Face, FaceBox
+from asymtalker.media.hints import describe_face
 from asymtalker.media.portrait import (
     MAX_SIDE,
+    MIN_FACE,
     CropBox,
-    FaceBox,
     adjusted_box,
     center_crop_box,
     crop_box,
     crop_portrait,
-    find_faces,
     read_portrait,
 )
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
-WHOLE = {"lisa": 1, "trio": 3}  # a painting and a group: how many faces they show
 RED, GREEN, GREY = (255, 0, 0), (0, 255, 0), (128, 128, 128)
 
 
@@ -178,50 +178,44 @@ def test_a_missing_file_is_named():
 # Faces
 
 
-@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.stem not in WHOLE], ids=lambda path: path.stem)
-def test_every_portrait_of_the_examples_has_one_face_in_its_middle(path):
-    image = read_portrait(path)
-    (found,) = find_faces(image)
-    assert 0.3 * image.width < found.width < 0.6 * image.width
-    assert found.left + found.width / 2 == pytest.approx(image.width / 2, abs=0.15 * image.width)
-    assert find_faces(np.asarray(image)) == [found]
-
-
-@pytest.mark.parametrize(("name", "faces"), WHOLE.items())
-def test_the_faces_of_whole_pictures_are_found(name, faces):
-    (path,) = (path for path in EXAMPLES if path.stem == name)
-    found = find_faces(read_portrait(path))
-    assert len(found) == faces
-    assert found[0].width >= 110
-
-
-def test_faces_of_a_large_image_are_in_its_own_pixels():
-    (small,), (large,) = find_faces(face(640)), find_faces(face(1920))
-    np.testing.assert_allclose(large, 3 * np.array(small), atol=0.1 * large.width)
-
-
 def test_of_several_faces_the_largest_is_taken_and_it_says_so():
     crop = crop_portrait(side_by_side(face(240), face(400)))
-    assert len(crop.faces) == 2
-    assert crop.faces[0].width > crop.faces[1].width
+    assert (len(crop.faces), crop.face) == (2, 1)
+    assert crop.faces[0].box.width > crop.faces[1].box.width
     assert crop.box.left + crop.box.side / 2 > 240
-    assert crop.note == "2 faces were found; the largest is used."
+    assert crop.note.startswith("2 faces were found; the largest is used. To use another, give its number as face.")
+
+
+def test_another_face_can_be_taken():
+    image = side_by_side(face(300), face(400))
+    crop = crop_portrait(image, face=2)
+    assert crop.face == 2
+    assert crop.box == crop_box(crop.faces[1].box, image.size)
+    assert crop.box.left + crop.box.side / 2 < 300
+    assert "number 2 by size is used" in crop.note
+
+
+@pytest.mark.parametrize("wrong", [0, 3, -1, 1.5, "1"])
+def test_a_face_that_is_not_there_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"face must be a whole number from 1 to 2, not .*: 2 faces were found"):
+        crop_portrait(side_by_side(face(300), face(400)), face=wrong)
 
 
 def test_one_face_needs_no_note():
-    crop = crop_portrait(face(400))
+    crop = crop_portrait(face(640))
     assert crop.note == ""
     assert crop.image.size == (crop.box.side, crop.box.side)
-    found = crop.faces[0]
+    found = crop.faces[0].box
     assert crop.box.left <= found.left and crop.box.top <= found.top
     assert crop.box.side >= found.width
 
 
-def test_the_crop_is_the_part_of_the_image_it_says():
+def test_the_crop_is_the_part_of_the_picture_it_says():
     image = face(400)
     crop = crop_portrait(image)
     left, top, side = crop.box
     np.testing.assert_array_equal(crop.image, np.asarray(image)[top : top + side, left : left + side])
+    np.testing.assert_array_equal(crop.picture, image)
 
 
 def test_no_face_is_refused_with_a_way_out():
@@ -229,17 +223,54 @@ def test_no_face_is_refused_with_a_way_out():
         crop_portrait(two_halves(size=(200, 200)))
 
 
-def test_a_small_face_is_refused():
-    with pytest.raises(ValueError, match=r"too small: \d\d pixels wide, at least 64"):
-        crop_portrait(face(110))
+def test_a_small_face_of_a_large_photograph_is_taken_with_a_hint():
+    canvas = Image.new("RGB", (4000, 2600), (90, 110, 130))
+    canvas.paste(face(150), (2600, 1400))
+    crop = crop_portrait(canvas)
+    assert crop.faces[0].box.width == pytest.approx(64, abs=12)
+    assert 2600 < crop.box.left + crop.box.side / 2 < 2750
+    assert "The face is small" in crop.note
+
+
+def test_a_face_that_is_too_small_is_refused():
+    with pytest.raises(ValueError, match=rf"too small: \d\d pixels wide, at least {MIN_FACE}"):
+        crop_portrait(face(90))
 
 
 def test_without_the_face_crop_the_middle_is_taken():
-    crop = crop_portrait(two_halves(size=(200, 100)), find_face=False)
+    crop = crop_portrait(two_halves(size=(200, 100)), find_face=False, face=7)
     assert crop.box == CropBox(50, 0, 100)
-    assert (crop.faces, crop.note) == ([], "")
+    assert (crop.faces, crop.face, crop.note) == ([], 0, "")
     assert tuple(pixel(crop.image, 49, 50)) == RED
     assert tuple(pixel(crop.image, 50, 50)) == GREEN
+
+
+# Hints
+
+
+def test_a_blurred_face():
+    assert "blurred" in crop_portrait(face(640).filter(ImageFilter.GaussianBlur(9))).note
+
+
+def test_a_face_that_is_cut_off():
+    image = face(640)
+    found = crop_portrait(image).faces[0].box
+    cut = image.crop((found.left + found.width // 4, 0, 640, 640))
+    assert "cut off by the picture's edge" in crop_portrait(cut).note
+    assert "cut off" not in crop_portrait(image).note
+
+
+def test_a_tilted_head():
+    assert "tilted" in crop_portrait(face(640).rotate(40, fillcolor=GREY)).note
+
+
+@pytest.mark.parametrize("nose, turned", [(0.0, False), (0.25, True), (-0.25, True)])
+def test_a_face_that_is_turned_away(nose, turned):
+    """The nose of a frontal face lies on the line from between the eyes to the mouth."""
+    points = np.array([(150, 150), (250, 150), (200 + 141 * nose, 200), (160, 250), (240, 250)], np.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    hints = describe_face(noise, Face(FaceBox(100, 100, 200, 200), 1.0, points))
+    assert any("turned away" in hint for hint in hints) == turned
 
 
 # The square

@@ -244,12 +244,13 @@ def test_the_same_portrait_gives_the_same_mouth(closed):
 def test_landmarks_that_lie_on_teeth_are_moved_to_the_lip():
     image, points = portrait(opening=16, upper_edge=LIP + 9)
     low, upper = points.copy(), list(LIPS_INNER[12:19])
-    low[upper, 1] += 3  # of the 100 pixels between the eyes
+    low[upper, 1] += 2.5  # of the 100 pixels between the eyes
     moved = lips_around_teeth(image, low)
     np.testing.assert_allclose(moved[upper], points[upper], atol=1.1)
-    np.testing.assert_array_equal(low[upper, 1], points[upper, 1] + 3)  # those that were given stay
-    others = [n for n in range(POINTS) if n not in LIPS_INNER[11:]]
-    np.testing.assert_allclose(moved[others], points[others], atol=1e-3)
+    np.testing.assert_array_equal(low[upper, 1], points[upper, 1] + 2.5)  # those that were given stay
+    np.testing.assert_allclose(moved[list(LIPS_INNER[:11])], points[list(LIPS_INNER[:11])], atol=1.1)
+    others = [n for n in range(POINTS) if n not in LIPS_INNER]
+    np.testing.assert_array_equal(moved[others], points[others])
 
 
 def test_landmarks_of_lips_that_show_no_teeth_stay():

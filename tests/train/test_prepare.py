@@ -91,7 +91,7 @@ def test_each_shot_of_a_talking_face_becomes_a_clip(prepared):
 
 def test_the_face_is_in_the_middle(prepared):
     for path in sorted((prepared / "train/clips").iterdir()):
-        face = prepare.find_faces(next(read_frames(path)))[0]
+        face = prepare.find_faces(next(read_frames(path)))[0].box
         centre = (face.left + face.width / 2) / prepare.SIDE, (face.top + face.height / 2) / prepare.SIDE
         assert centre == pytest.approx((0.5, 0.5), abs=0.12)
 
