@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -53,6 +52,7 @@ CHECKPOINT_FILES = [*CONFIGURATION_FILES, "*/*.safetensors"]
 SEEDS = 2**32
 MAX_SIZE = 1024
 DRIFT_INTERVAL = 1.0  # seconds
+MEASURED_EVERY = 5  # frames from one that is measured to the next: all of them would take a tenth of a core
 MAX_GUIDANCE = 20
 MAX_SIDES = (128, 4096)
 """What `max_side` may be, in pixels."""
@@ -265,15 +265,12 @@ class _Measured:
     """
 
     def __init__(self, pipeline: AsymTalkerPipeline, portrait: Image.Image, options: GenerateOptions) -> None:
-        self._size = network_size(pipeline, options)
-        still = np.asarray(portrait.resize(self._size))
-        self.drift = Drift(still, DRIFT_INTERVAL, pipeline.fps)
-        self.identity = IdentityDrift(still, DRIFT_INTERVAL, pipeline.fps)
+        still = np.asarray(portrait.resize(network_size(pipeline, options)))
+        self.drift = Drift(still, DRIFT_INTERVAL, pipeline.fps, every=MEASURED_EVERY, reduced=True)
+        self.identity = IdentityDrift(still, DRIFT_INTERVAL, pipeline.fps, every=MEASURED_EVERY)
 
     def update(self, frames: np.ndarray) -> None:
         """Adds the next frames, uint8 (F, H, W, 3)."""
-        if frames.shape[2:0:-1] != self._size:
-            frames = np.stack([cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA) for frame in frames])
         self.drift.update(frames)
         self.identity.update(frames)
 

@@ -48,22 +48,36 @@ class Drift:
         reference: the portrait as the video shows it, uint8 (H, W, 3) RGB.
         interval: seconds over which frames are averaged.
         fps: frames per second.
+        every: frames from one that is measured, and compared with the one before it, to the next.
+        reduced: frames may be of another size, and are brought to the reference's.
 
     Raises:
-        ValueError: `reference` is not an RGB image, or `interval` is shorter than two frames.
+        ValueError: `reference` is not an RGB image, `interval` is shorter than two frames, or `every` does not divide
+            it.
     """
 
-    def __init__(self, reference: np.ndarray, interval: float = 10.0, fps: float = 25.0) -> None:
+    def __init__(
+        self,
+        reference: np.ndarray,
+        interval: float = 10.0,
+        fps: float = 25.0,
+        every: int = 1,
+        reduced: bool = False,
+    ) -> None:
         self._reference = np.asarray(reference)
         _check_frames(self._reference[None])
         self.interval_frames = round(interval * fps)
         if self.interval_frames < 2:
             raise ValueError(f"interval must be two frames ({2 / fps:g} s) or more, not {interval:g} s.")
+        if self.interval_frames % every:
+            raise ValueError(f"every must divide the interval's {self.interval_frames} frames, not {every}.")
+        self._every, self._reduced = every, reduced
         self.fps = fps
         self.reset()
 
     def reset(self) -> None:
         """Forgets the video, keeps the reference."""
+        self._frames = 0
         self._previous: np.ndarray | None = None
         self._lab: list[np.ndarray] = []
         self._sharpness: list[float] = []
@@ -71,7 +85,8 @@ class Drift:
 
     @property
     def differences(self) -> np.ndarray:
-        """Mean absolute differences (F − 1,) of successive frames so far, in levels of 255; see `seam_ratio`."""
+        """Mean absolute differences of successive frames so far, in levels of 255: (F − 1,) with an `every` of 1, see
+        `seam_ratio`; otherwise that of the first two frames, and that of each measured one to the one before it."""
         return np.array(self._differences)
 
     def update(self, frames: np.ndarray) -> None:
@@ -82,14 +97,26 @@ class Drift:
         """
         frames = np.asarray(frames)
         _check_frames(frames)
-        if frames.shape[1:] != self._reference.shape:
+        if frames.shape[1:] != self._reference.shape and not self._reduced:
             raise ValueError(f"Frames are {frames.shape[1:]}, the reference portrait is {self._reference.shape}.")
         for frame in frames:
-            if self._previous is not None:
-                self._differences.append(_mean_difference(self._previous, frame))
+            self._look(frame)
+            self._frames += 1
+
+    def _look(self, frame: np.ndarray) -> None:
+        measured = self._frames % self._every == 0
+        compared = measured or self._frames == 1
+        before = (self._frames + 1) % self._every == 0 or self._frames == 0
+        if not (compared or before):
+            return
+        if frame.shape != self._reference.shape:
+            frame = cv2.resize(frame, self._reference.shape[1::-1], interpolation=cv2.INTER_AREA)
+        if compared and self._previous is not None:
+            self._differences.append(_mean_difference(self._previous, frame))
+        if measured:
             self._lab.append(mean_lab(frame))
             self._sharpness.append(sharpness(frame))
-            self._previous = frame.copy()  # a view would keep the whole block alive
+        self._previous = frame.copy()  # a view would keep the whole block alive
 
     def compute(self) -> DriftScore:
         """Returns the drift of all frames so far.
@@ -100,8 +127,10 @@ class Drift:
         if not self._differences:
             raise ValueError("Two frames or more are needed: call update() before compute().")
         lab, sharp = self._averages(self._lab), self._averages(self._sharpness)
-        # frame 0 has no predecessor: it takes the difference that follows it, so that intervals stay aligned
-        motion = self._averages([self._differences[0], *self._differences])
+        # frame 0 has no predecessor: it takes the difference that follows it, so that intervals stay aligned (with an
+        # `every` of more than 1, that is the first one)
+        first = self._differences[:1] if self._every == 1 else []
+        motion = self._averages([*first, *self._differences])
         return DriftScore(
             start=np.arange(len(lab)) * self.interval_frames / self.fps,
             lab=lab,
@@ -117,7 +146,8 @@ class Drift:
 
     def _averages(self, values: list) -> np.ndarray:
         """Means over the intervals, (F, ...) → (n, ...)."""
-        edges = range(self.interval_frames, len(values), self.interval_frames)
+        step = self.interval_frames // self._every
+        edges = range(step, len(values), step)
         return np.stack([part.mean(axis=0) for part in np.split(np.array(values), edges)])
 
 

@@ -79,6 +79,37 @@ def test_blocks_give_what_the_whole_gives():
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
+def test_every_fifth_frame_is_measured_and_compared_with_the_one_before():
+    video = np.random.default_rng(1).integers(0, 256, (61, 8, 8, 3), dtype=np.uint8)
+    whole, some = Drift(video[0], interval=1.0), Drift(video[0], interval=1.0, every=5)
+    whole.update(video)
+    for block in (video[:1], video[1:17], video[17:]):
+        some.update(block)
+    np.testing.assert_array_equal(some.differences, whole.differences[[0, *range(4, 60, 5)]])
+    score = some.compute()
+    np.testing.assert_array_equal(score.start, [0, 1, 2])
+    np.testing.assert_allclose(score.sharpness[2], np.mean(whole._sharpness[50::5]))
+    np.testing.assert_allclose(score.lab[1], np.mean(whole._lab[25:50:5], axis=0))
+    np.testing.assert_allclose(score.motion[1], np.mean(whole.differences[[24, 29, 34, 39, 44]]))
+    with pytest.raises(ValueError, match="every must divide the interval's 25 frames, not 4"):
+        Drift(video[0], interval=1.0, every=4)
+
+
+@pytest.mark.parametrize("frames", range(2, 8))
+def test_short_videos_are_measured_too(frames):
+    drift = Drift(grey_video([100])[0], interval=1.0, every=5)
+    drift.update(grey_video([100 + 2 * frame for frame in range(frames)]))
+    assert drift.compute().motion == pytest.approx(2)
+
+
+def test_larger_frames_are_reduced(noise):
+    drift = Drift(noise, interval=1.0, reduced=True)
+    drift.update(np.repeat(np.kron(noise, np.ones((3, 3, 1), np.uint8))[None], 4, axis=0))
+    score = drift.compute()
+    np.testing.assert_allclose(score.lab_distance, 0, atol=1e-9)
+    np.testing.assert_allclose(score.sharpness_to_reference, 1)
+
+
 def test_reset_forgets_the_video():
     drift = Drift(grey_video([10])[0])
     drift.update(grey_video([10, 20]))
