@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from asymtalker.media.faces import find_faces
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.jpg"))
+EXAMPLES = [Path(__file__).parents[2] / f"examples/{name}.jpg" for name in ("amara", "henry", "leon", "nora")]
 
 
 def photograph(side=640, number=0):
