@@ -51,22 +51,22 @@ def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
     portrait = {"path": portrait_file}
     assert read_crop(portrait, False).box.side == 120
     assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80
-    assert preview_crop(portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
-    assert "No face was found" in preview_crop(portrait, True, 1, 0, 0)["text"]
-    assert "image" not in preview_crop(None, True, 1, 0, 0)
+    assert preview_crop(None, portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
+    assert "No face was found" in preview_crop(None, portrait, True, 1, 0, 0)["text"]
+    assert "image" not in preview_crop(None, None, True, 1, 0, 0)
 
 
 def test_several_faces_are_shown_to_choose_from(two_people, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(two_people.parent))
     portrait = {"path": str(two_people)}
-    shown = preview_crop(portrait, True, 1, 0, 0, 2)
+    shown = preview_crop(None, portrait, True, 1, 0, 0, 2)
     assert [(face["number"], face["pressed"]) for face in shown["faces"]] == [(1, "false"), (2, "true")]
     left = [float(re.match(r"left: ([\d.]+)%", face["place"])[1]) for face in shown["faces"]]
     assert left[0] > 50 > left[1]  # the larger one is on the right
     assert "number 2 by size is used" in shown["text"]
     assert read_crop(portrait, face=2).box.left < read_crop(portrait).box.left
-    assert "faces" not in preview_crop({"path": str(two_people)}, False, 1, 0, 0)
-    assert "from 1 to 2" in preview_crop(portrait, True, 1, 0, 0, 3)["text"]
+    assert "faces" not in preview_crop(None, {"path": str(two_people)}, False, 1, 0, 0)
+    assert "from 1 to 2" in preview_crop(None, portrait, True, 1, 0, 0, 3)["text"]
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class CompareTab:
         """
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(height=200)
+                portrait = build_portrait(self.checkpoint, height=200)
                 speech = build_speech("Speech", "compare-speech")
                 with gr.Row():
                     left, right = self._build_side("A", 1), self._build_side("B", 2)

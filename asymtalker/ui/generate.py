@@ -159,7 +159,7 @@ class GenerateTab:
         """
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait()
+                portrait = build_portrait(self.checkpoint)
                 speech = build_speech("Speech", "speech")
                 settings, view = self._build_advanced()
                 with gr.Row():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import spaces
 from gradio.utils import get_upload_folder
 
-from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
+from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline, portrait_note
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.ui.faces import CROP_TEMPLATE, FACES_SCRIPT, as_address, read_face, show_faces
@@ -58,8 +59,8 @@ class PortraitInput:
         return [self.image, *self.adjustments]
 
 
-def build_portrait(height: int = 260) -> PortraitInput:
-    """Lays out the portrait, the preview of its crop, and what adjusts it."""
+def build_portrait(checkpoint: str | None, height: int = 260) -> PortraitInput:
+    """Lays out the portrait, the preview of its crop with what the checkpoint makes of it, and what adjusts it."""
     image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
     preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=FACES_SCRIPT)
     with gr.Accordion("Adjust the crop", open=False):
@@ -74,10 +75,9 @@ def build_portrait(height: int = 260) -> PortraitInput:
     script = RESET_CROP.replace("ID", f"portrait{image._id}")
     image.change(None, [image, *own], own, js=script, api_visibility="private")
     preview.select(read_face, None, face, **PRIVATE)
+    show = partial(preview_crop, checkpoint)
     for component in built.components:
-        component.change(
-            preview_crop, built.components, preview, preprocess=False, trigger_mode="always_last", **PRIVATE
-        )
+        component.change(show, built.components, preview, preprocess=False, trigger_mode="always_last", **PRIVATE)
     return built
 
 
@@ -135,7 +135,7 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
-def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, Any]:
+def preview_crop(checkpoint: str | None, portrait: Upload | None, *adjustments: Any) -> dict[str, Any]:
     """What of the portrait will be animated, or why it cannot be."""
     if not portrait:
         return NO_CROP
@@ -144,7 +144,8 @@ def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, Any]:
     except (ValueError, OSError) as error:
         return {"state": "trouble", "text": str(error)}
     thumbnail = as_address(found.image.resize((THUMBNAIL, THUMBNAIL)))
-    return {"image": thumbnail, "text": f"This part is animated. {found.note}"} | show_faces(found)
+    note = portrait_note(load_pipeline(checkpoint), found)
+    return {"image": thumbnail, "text": f"This part is animated. {note}"} | show_faces(found)
 
 
 def build_speech(label: str, name: str) -> gr.Audio:

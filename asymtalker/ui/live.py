@@ -204,7 +204,7 @@ class LiveTab:
         trained = load_pipeline(self.checkpoint).config.num_inference_steps
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait()
+                portrait = build_portrait(self.checkpoint)
                 microphone = gr.Audio(
                     label="Microphone", sources=["microphone"], type="numpy", streaming=True, elem_id="live-microphone"
                 )
