@@ -62,6 +62,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--color-match", type=float, metavar="0..1", help="pull each chunk's colours to the portrait's"
     )
+    command.add_argument("--face", type=int, metavar="N", help="of several faces, 1 for the largest (default: 1)")
     command.add_argument("--no-crop", dest="crop", action="store_false", help="take the middle of the image as it is")
     command.add_argument(
         "--view", choices=get_args(View), default=GenerateOptions.view, help="what is shown (default: %(default)s)"
@@ -105,6 +106,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         steps=arguments.steps,
         crop=arguments.crop,
+        face=arguments.face,
         color_match=arguments.color_match,
         label=arguments.label,
         view=arguments.view,

@@ -69,6 +69,7 @@ class GenerateOptions:
         seed: 0 to 2³² − 1; None draws one.
         steps: denoising steps a chunk, 1 to 100; None takes as many as the checkpoint was trained for.
         crop: find the face and crop a square around it, rather than the middle of the image.
+        face: of several faces the one that is animated, 1 for the largest; None takes the largest.
         color_match: how far each chunk's colours are pulled to the portrait's, 0 to 1; None: the checkpoint's own.
         guidance_scale: weight of the speech's guidance, 0 to 20; 1 is none; None: the checkpoint's own.
         reference_mode: "temporal" (the paper's reference) or "static" (its ablation).
@@ -88,6 +89,7 @@ class GenerateOptions:
     seed: int | None = None
     steps: int | None = None
     crop: bool = True
+    face: int | None = None
     color_match: float | None = None
     guidance_scale: float | None = None
     reference_mode: ReferenceMode = "temporal"
@@ -195,7 +197,7 @@ def generate_video(
         OSError: a file cannot be read or written.
     """
     options = options or GenerateOptions()
-    crop = crop_portrait(read_portrait(portrait), find_face=options.crop)
+    crop = crop_portrait(read_portrait(portrait), find_face=options.crop, face=options.face)
     samples = read_speech(speech, pipeline.sampling_rate, options.max_seconds)
     for step in stream_video(pipeline, crop, samples, output, options):
         if isinstance(step, GenerateResult):

@@ -47,6 +47,17 @@ def portrait_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def two_people(tmp_path_factory):
+    """Path of a picture of two people, the one on the right larger."""
+    canvas = Image.new("RGB", (940, 540), (120, 130, 140))
+    for name, side, corner in (("nora", 400, (0, 140)), ("leon", 540, (400, 0))):
+        canvas.paste(Image.open(ROOT / f"examples/{name}.jpg").resize((side, side)), corner)
+    path = tmp_path_factory.mktemp("people") / "people.jpg"
+    canvas.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def speech_file(tmp_path_factory):
     """1.3 s of sound: neither a whole number of frames nor of chunks."""
     return write_speech(tmp_path_factory.mktemp("speech") / "speech.wav", 1.3)

@@ -148,6 +148,23 @@ def test_the_crop_is_adjusted_with_the_keyboard(page):
         expect(preview).not_to_have_attribute("src", before)
 
 
+def test_one_of_several_faces_is_chosen_by_a_click(page, two_people):
+    upload = page.locator("input[type=file][accept*=image]").first
+    upload.set_input_files(two_people)
+    faces = page.locator(".faces").first
+    expect(faces.get_by_role("button", name="Face 1")).to_have_attribute("aria-pressed", "true")
+    faces.get_by_role("button", name="Face 2").click()
+    expect(faces.get_by_role("button", name="Face 2")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".crop").first).to_contain_text("number 2 by size is used")
+    page.get_by_text("Adjust the crop").first.click()
+    expect(page.get_by_label("Face", exact=False).and_(page.locator("input[type=number]")).first).to_have_value("2")
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    upload.set_input_files(ROOT / "examples/nora.jpg")  # another portrait: it begins anew
+    expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
+    expect(page.get_by_label("Face", exact=False).and_(page.locator("input[type=number]")).first).to_have_value("")
+    expect(faces).not_to_be_visible()
+
+
 def test_no_face_is_said_before_generating(page, portrait_file, speech_file):
     fill(page, portrait_file, speech_file)
     expect(page.locator(".crop.trouble")).to_contain_text("No face was found")

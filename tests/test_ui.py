@@ -1,6 +1,7 @@
 """What the page's tabs hold in common, apart from a browser."""
 
 import inspect
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -55,6 +56,19 @@ def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
     assert "image" not in preview_crop(None, True, 1, 0, 0)
 
 
+def test_several_faces_are_shown_to_choose_from(two_people, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(two_people.parent))
+    portrait = {"path": str(two_people)}
+    shown = preview_crop(portrait, True, 1, 0, 0, 2)
+    assert [(face["number"], face["pressed"]) for face in shown["faces"]] == [(1, "false"), (2, "true")]
+    left = [float(re.match(r"left: ([\d.]+)%", face["place"])[1]) for face in shown["faces"]]
+    assert left[0] > 50 > left[1]  # the larger one is on the right
+    assert "number 2 by size is used" in shown["text"]
+    assert read_crop(portrait, face=2).box.left < read_crop(portrait).box.left
+    assert "faces" not in preview_crop({"path": str(two_people)}, False, 1, 0, 0)
+    assert "from 1 to 2" in preview_crop(portrait, True, 1, 0, 0, 3)["text"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -63,6 +77,7 @@ def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
         ("crop", "false", False),
         ("view", '"square"', "square"),
         ("max_side", "512", 512),
+        ("face", "2", 2),
     ],
 )
 def test_a_link_is_read(name, text, value):

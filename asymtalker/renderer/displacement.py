@@ -28,8 +28,9 @@ HAIR = 1.12
 """What moves like the face reaches beyond the oval of the landmarks by this factor."""
 DEPTH_REACH = 0.25
 """Reach of a landmark's depth, in eye distances."""
-LINE_SOFTNESS = 0.004
-"""Half the width over which one side of the mouth passes into the other, in eye distances; at least half a pixel."""
+LINE_SOFTNESS = 0.008
+"""Half the width over which one side of the mouth passes into the other, in eye distances; at least three quarters
+of a pixel, or the line would show steps."""
 CHEEK_SOFTNESS = 0.5
 """The same beside the mouth, in units of the distance from its corner."""
 BESIDE = 0.35
@@ -148,7 +149,7 @@ class MouthLine:
         middle = (upper + lower) / 2 - self._corner
         order = np.argsort(middle @ self._along)
         self._at, self._line = (middle @ self._along)[order], (middle @ self._across)[order]
-        self._softness = np.float32(max(LINE_SOFTNESS * unit, 0.5))
+        self._softness = np.float32(max(LINE_SOFTNESS * unit, 0.75))
         self._points = np.concatenate([upper, lower])
 
     def below(self, places: np.ndarray) -> np.ndarray:

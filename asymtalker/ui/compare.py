@@ -103,6 +103,7 @@ class CompareTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        face: int | None = None,
         view: View = "picture",
         max_side: int = LIVE_SIDE,
         keep_smile: bool = False,
@@ -112,7 +113,7 @@ class CompareTab:
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
             shown = read_view(view, max_side, keep_smile)
             pair = tuple(self._options(side or {}, seed, shown) for side in (left, right))
-            found = read_crop(portrait, crop, zoom, shift_x, shift_y)
+            found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
             for step in stream_on_device(pair[0].checkpoint, found, samples, folder, pair):
                 if isinstance(step, Comparison):
@@ -130,6 +131,7 @@ class CompareTab:
         zoom: float,
         shift_x: float,
         shift_y: float,
+        face: int | None,
         view: View,
         max_side: int,
         keep_smile: bool,
@@ -140,7 +142,9 @@ class CompareTab:
         half = len(settings) // 2
         left, right = (dict(zip(self._names, side, strict=True)) for side in (settings[:half], settings[half:]))
         shown = (view, max_side, keep_smile)
-        yield from self.compare(portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, *shown, progress)
+        yield from self.compare(
+            portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, face, *shown, progress
+        )
 
     def _options(self, settings: dict[str, Any], seed: int | None, shown: dict[str, Any]) -> GenerateOptions:
         """Raises ValueError for a setting or a checkpoint that is not offered."""

@@ -39,7 +39,20 @@ from asymtalker.ui.inputs import (
 )
 from asymtalker.ui.view import SIDE, VIEWS, build_view, read_view
 
-SETTINGS = ("seed", "steps", "size", "label", "crop", "zoom", "shift_x", "shift_y", "view", "max_side", "keep_smile")
+SETTINGS = (
+    "seed",
+    "steps",
+    "size",
+    "label",
+    "crop",
+    "zoom",
+    "shift_x",
+    "shift_y",
+    "face",
+    "view",
+    "max_side",
+    "keep_smile",
+)
 """What makes a run again, besides portrait and speech: the names that a link has."""
 
 EXAMPLES_KEPT = 16  # finished videos of examples, in memory
@@ -84,6 +97,7 @@ class GenerateTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        face: int | None = None,
         view: View = "picture",
         max_side: int = SIDE,
         keep_smile: bool = False,
@@ -101,9 +115,9 @@ class GenerateTab:
                 **read_view(view, max_side, keep_smile),
             )
             check_size(size, self.checkpoint)
-            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, view, options.max_side, keep_smile)
+            values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, face, view, options.max_side, keep_smile)
             settings = dict(zip(SETTINGS, values, strict=True))
-            found = read_crop(portrait, crop, zoom, shift_x, shift_y)
+            found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
             samples = read_recording(speech, self.checkpoint, self.max_seconds)
             for step in stream_on_device(self.checkpoint, found, samples, Path(folder) / "asymtalker.mp4", options):
                 if isinstance(step, GenerateResult):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from gradio.utils import get_upload_folder
 from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
+from asymtalker.ui.faces import CROP_TEMPLATE, FACES_SCRIPT, as_address, read_face, show_faces
 
 CONSENT = (
     "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
@@ -26,17 +25,18 @@ CONSENT = (
 )
 Upload = dict[str, Any]  # {"path": the file as it was uploaded, ...}
 RANDOM_SEED = -1  # what the page shows; the package says None
+THUMBNAIL = 192  # pixels; side of the crop in the preview
 GPU_START = 20  # seconds a lent GPU needs before the first frame, generously
 GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
-CROP_TEMPLATE = """
-<div class="crop {{value.state}}">
-  {{#if value.image}}<img src="{{value.image}}" alt="The part of the portrait that is animated">{{else}}<i></i>{{/if}}
-  <p role="status">{{value.text}}</p>
-</div>
-"""
 NO_CROP = {"text": "The part of the portrait that is animated appears here."}
+RESET_CROP = """(portrait, ...crop) => {
+  const shown = (window.portraits ??= {}), another = portrait && shown.ID && shown.ID !== portrait.path;
+  if (portrait) shown.ID = portrait.path;
+  return another ? [1, 0, 0, null] : crop;
+}"""
+"""Zoom, shift and face belong to a portrait: another one begins anew, but the first keeps what a link has set."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class PortraitInput:
 
     Attributes:
         image: the upload.
-        adjustments: whether the face is found, zoom, shift to the right and down; what `read_crop` takes after it.
+        adjustments: whether the face is found, zoom, shift to the right and down, number of the face; what `read_crop`
+            takes after it.
     """
 
     image: gr.Image
@@ -60,14 +61,19 @@ class PortraitInput:
 def build_portrait(height: int = 260) -> PortraitInput:
     """Lays out the portrait, the preview of its crop, and what adjusts it."""
     image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
-    preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=None)
+    preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=FACES_SCRIPT)
     with gr.Accordion("Adjust the crop", open=False):
         crop = gr.Checkbox(label="Find the face and crop around it", value=True)
         with gr.Row():
             zoom = gr.Slider(0.5, 2, 1, step=0.05, label="Zoom", min_width=90)
             right = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Left – right", min_width=90)
             down = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Up – down", min_width=90)
-    built = PortraitInput(image, [crop, zoom, right, down])
+            face = gr.Number(None, label="Face", info="1 is the largest", precision=0, minimum=1, min_width=90)
+    built = PortraitInput(image, [crop, zoom, right, down, face])
+    own = [zoom, right, down, face]
+    script = RESET_CROP.replace("ID", f"portrait{image._id}")
+    image.change(None, [image, *own], own, js=script, api_visibility="private")
+    preview.select(read_face, None, face, **PRIVATE)
     for component in built.components:
         component.change(
             preview_crop, built.components, preview, preprocess=False, trigger_mode="always_last", **PRIVATE
@@ -76,7 +82,12 @@ def build_portrait(height: int = 260) -> PortraitInput:
 
 
 def read_crop(
-    portrait: Upload | None, crop: bool = True, zoom: float = 1, shift_x: float = 0, shift_y: float = 0
+    portrait: Upload | None,
+    crop: bool = True,
+    zoom: float = 1,
+    shift_x: float = 0,
+    shift_y: float = 0,
+    face: int | None = None,
 ) -> PortraitCrop:
     """The part of an uploaded portrait that is animated.
 
@@ -86,7 +97,7 @@ def read_crop(
     """
     if not portrait or not portrait.get("path"):
         raise ValueError("There is no portrait yet: upload a photograph or take one.")
-    return crop_portrait(read_portrait(uploaded(portrait)), crop, zoom, (shift_x, shift_y))
+    return crop_portrait(read_portrait(uploaded(portrait)), crop, zoom, (shift_x, shift_y), face)
 
 
 def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: float) -> np.ndarray:
@@ -124,7 +135,7 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
-def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str]:
+def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, Any]:
     """What of the portrait will be animated, or why it cannot be."""
     if not portrait:
         return NO_CROP
@@ -132,7 +143,8 @@ def preview_crop(portrait: Upload | None, *adjustments: Any) -> dict[str, str]:
         found = read_crop(portrait, *adjustments)
     except (ValueError, OSError) as error:
         return {"state": "trouble", "text": str(error)}
-    return {"image": _thumbnail(found), "text": f"This part is animated. {found.note}"}
+    thumbnail = as_address(found.image.resize((THUMBNAIL, THUMBNAIL)))
+    return {"image": thumbnail, "text": f"This part is animated. {found.note}"} | show_faces(found)
 
 
 def build_speech(label: str, name: str) -> gr.Audio:
@@ -225,10 +237,3 @@ def _clock(seconds: float) -> str:
     """4.2 → "5 s", 75 → "1 min 15 s"."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def _thumbnail(crop: PortraitCrop, side: int = 192) -> str:
-    """The crop as a data URI."""
-    buffer = io.BytesIO()
-    crop.image.resize((side, side)).save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

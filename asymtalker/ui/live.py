@@ -140,13 +140,14 @@ class LiveTab:
         zoom: float = 1,
         shift_x: float = 0,
         shift_y: float = 0,
+        face: int | None = None,
         view: View = "picture",
         max_side: int = LIVE_SIDE,
         keep_smile: bool = False,
         request: gr.Request = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
-        crop_and_view = (crop, zoom, shift_x, shift_y, view, max_side, keep_smile)
+        crop_and_view = (crop, zoom, shift_x, shift_y, face, view, max_side, keep_smile)
         for path, chunk in _files(self._play(portrait, speech, steps, label, crop_and_view, request)):
             yield path, _figures(chunk)
 

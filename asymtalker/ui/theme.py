@@ -76,6 +76,15 @@ CSS = """
 .crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
 .crop i { border: 1px dashed var(--body-text-color-subdued); opacity: 0.5; }
 .crop p { margin: 0; font-size: 14px; line-height: 1.4; color: var(--body-text-color-subdued); }
+.faces { position: relative; width: fit-content; margin: 10px auto 2px; }
+.faces img { display: block; max-width: 100%; max-height: 320px; border-radius: 12px; }
+.faces button { position: absolute; padding: 0; border: 2px solid white; border-radius: 8px; background: none;
+  cursor: pointer; box-shadow: 0 0 0 1px #0009, inset 0 0 0 1px #0006; }
+.faces button:hover, .faces button[aria-pressed="true"] { border-color: var(--color-accent); }
+.faces button[aria-pressed="true"] { box-shadow: 0 0 0 2px white, 0 0 0 3px #0009; }
+.faces span { position: absolute; left: -2px; top: -2px; min-width: 20px; padding: 0 4px; border-radius: 7px 0 7px 0;
+  background: #000a; color: white; font-size: 13px; line-height: 20px; }
+.faces button[aria-pressed="true"] span { background: var(--color-accent); }
 .crop.trouble p, .live .state.trouble { color: var(--error-icon-color); }
 
 /* Gradio's knob is white on white. */

@@ -93,7 +93,7 @@ def test_an_observation_has_all_points_and_a_confidence(finder, side):
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     points, confidence = finder.observe(image)
     assert points.shape == (POINTS, 3) and points.dtype == np.float32
-    assert np.isfinite(points).all() and 0 < confidence < 1
+    assert np.isfinite(points).all() and 0 <= confidence <= 1
     from_floats = finder.observe(image / np.float64(255))
     np.testing.assert_allclose(from_floats.points, points, atol=1e-2)
 
@@ -123,11 +123,25 @@ def test_a_mirrored_picture_has_mirrored_lips():
     picture = torch.rand(3, 128, 128)
     with torch.no_grad():
         lips, mirrored = (
-            finder._look_closer(halved(image), points)[list(LIPS), :2] for image in (picture, picture.flip(-1))
+            finder._look_closer(halved(image), points)[0][list(LIPS), :2] for image in (picture, picture.flip(-1))
         )
     assert (lips - points[list(LIPS), :2]).abs().max() > 1
     expected = mirrored[MIRRORED_LIPS] * torch.tensor([-1, 1]) + torch.tensor([128, 0])
     torch.testing.assert_close(lips, expected, atol=1e-3, rtol=0)
+
+
+def test_lips_that_look_otherwise_in_a_mirror_are_not_trusted(finder):
+    image = np.random.default_rng(4).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    basis = finder.mouth.basis
+    before = basis.weight.data.clone(), basis.bias.data.clone()
+    basis.weight.data.zero_()
+    confidences = []
+    for shift in (0.0, 1.0):  # one way for the picture and the other way for its mirror image
+        basis.bias.data.zero_()
+        basis.bias.data[::2] = shift
+        confidences.append(finder.observe(image).confidence)
+    basis.weight.data, basis.bias.data = before
+    assert confidences[1] < 0.01 < confidences[0]
 
 
 def test_its_weights_take_no_more_than_2_megabytes_in_half_precision(finder):

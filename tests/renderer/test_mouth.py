@@ -258,6 +258,29 @@ def test_landmarks_of_lips_that_show_no_teeth_stay():
     np.testing.assert_array_equal(lips_around_teeth(image, points), points)
 
 
+@pytest.mark.parametrize("case", ["scattered", "one point", "outside", "upside down", "tiny", "one colour"])
+def test_a_portrait_that_is_hardly_a_face_is_drawn_without_error(case):
+    image, points = portrait(opening=16, upper_edge=LIP + 9)
+    if case == "scattered":
+        points = np.random.default_rng(0).normal(MIDDLE, 60, points.shape).astype(np.float32)
+    elif case == "one point":
+        points = np.full_like(points, 50)
+    elif case == "outside":
+        points = points - np.float32([2 * SIDE, 0, 0])
+    elif case == "upside down":
+        points = SIDE - points
+    elif case == "tiny":
+        image, points = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA), points / 16
+    else:
+        image = np.full_like(image, 90)
+    mouth = Mouth(image, lips_around_teeth(image, points))
+    canvas = image.copy()
+    mouth.draw(canvas, points[list(LIPS_INNER), :2], STILL, STILL)
+    opened = points[list(LIPS_INNER), :2] + np.float32([[0, 6 * (0 < n < 10)] for n in range(20)])
+    mouth.draw(canvas, opened, STILL, STILL)
+    assert canvas.shape == image.shape
+
+
 @pytest.mark.parametrize(
     ("image", "points", "wrong"),
     [

@@ -19,7 +19,7 @@ from asymtalker import AsymTalkerPipeline
 from tests.train.interrupted import run_until
 from tests.train.processes import run_script, run_two
 from tests.train.tiny_stage import ROOT, command
-from train import ablation, akd, autoencoder, export, painter, speech, teacher
+from train import ablation, akd, autoencoder, export, painter, renderer, speech, teacher
 from train.config import RunSettings, build_settings
 
 TIMES = ("minutes", "samples_per_second", "waiting")
@@ -287,7 +287,7 @@ def test_an_exported_checkpoint_is_half_as_large_and_works(distilled, tmp_path, 
     torch.testing.assert_close(lively, 2 * before)
 
 
-@pytest.mark.parametrize("script", ["autoencoder", "speech", "teacher", "painter", "akd"])
+@pytest.mark.parametrize("script", ["autoencoder", "speech", "teacher", "painter", "akd", "renderer"])
 def test_scripts_run_from_the_root_of_the_repository(script, tmp_path):
     """As the README has it; `accelerate launch` runs a script the same way."""
     assert "--config" in run_script(f"train/{script}.py", "--help", log=tmp_path / script)
@@ -299,7 +299,7 @@ def test_scripts_run_from_the_root_of_the_repository(script, tmp_path):
 def test_configurations_have_the_keys_of_their_stage(path):
     stage = {"autoencoder": autoencoder.AutoencoderSettings, "painter": painter.PainterSettings}
     stage |= {"speech": speech.SpeechSettings, "teacher": teacher.TeacherSettings, "akd": akd.AKDSettings}
-    stage |= {"ablation": ablation.AblationSettings}
+    stage |= {"ablation": ablation.AblationSettings, "renderer": renderer.RendererSettings}
     settings = build_settings(stage[path.stem], yaml.safe_load(path.read_text()))
     if isinstance(settings, RunSettings):
         assert settings.samples(processes=8) >= 1

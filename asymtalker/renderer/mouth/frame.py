@@ -36,7 +36,7 @@ class MouthFrame(NamedTuple):
         left, right = points[list(OUTER_EYES)]
         (near, far), across = points[list(EARS)], (right - left)[:2]
         flat = float(np.hypot(*across))
-        cos, sin = across / max(flat, 1e-6)
+        cos, sin = across / flat if flat > 0 else (1.0, 0.0)
         turn = float(np.arctan2(far[2] - near[2], max(np.hypot(*(far - near)[:2]), 1.0)))
         unit = max(flat / max(np.cos(turn), 0.5), 1.0)  # as wide as the eyes would be seen from the front
         return cls(points[UPPER_LIP, :2], np.array([[cos, sin], [-sin, cos]]), unit, turn)

@@ -11,13 +11,7 @@ import numpy as np
 from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.mouth.frame import LOWER_RING, UPPER_RING, MouthFrame
 from asymtalker.renderer.mouth.own_teeth import OwnTeeth, find_teeth
-from asymtalker.renderer.mouth.palette import (
-    Palette,
-    blur_of,
-    grain_of,
-    palette,
-    side_light,
-)
+from asymtalker.renderer.mouth.palette import Palette, blur_of, grain_of, palette, side_light
 from asymtalker.renderer.mouth.teeth import paint_lower, paint_upper
 
 REACH = 0.46, 0.24, 0.34
@@ -26,12 +20,14 @@ FINE = 180
 """Faces of fewer pixels between the eyes are painted at a multiple of their resolution and reduced."""
 SHOWN = 0.017
 """How far the upper teeth reach below the line of shut lips, in eye distances."""
-LIP_LIFT = 0.25
-"""Share of an open mouth that is due to a raised upper lip."""
 LOWER_SHOWN = 0.006
 """How far the lower teeth reach above it."""
-JAW_SHARE = 0.35
-"""Share of an opening of the lips that the jaw has no part in; lower teeth stay by so much behind the lower lip."""
+LIP_LIFT = 0.25
+"""Share of an open mouth that is due to a raised upper lip."""
+SHUT = 0.02
+"""Lips that are less apart, in eye distances, are shut."""
+LIPS_ALONE = 0.35
+"""Share of a small opening in which the jaw has no part: by so much the lower teeth are seen above the lower lip."""
 OVERBITE = 0.022
 """How far upper teeth cover lower ones when the jaws are shut."""
 LIP_MARGIN = 0.008
@@ -41,7 +37,9 @@ TEETH_MARGIN = 0.004
 FADE = 0.04
 """Behind the lips of the portrait its own teeth pass into painted ones over this distance."""
 END = 0.03
-"""The same beside the last tooth seen."""
+"""The same beside the last tooth seen, and above what is seen below the upper teeth."""
+EMPTY = 0.025, 0.045
+"""Dark without teeth counts from an opening of the first height on, and fully from the second on."""
 HIDDEN = 0.006
 """Painted teeth end so far above the edge of the portrait's own before them."""
 DARKEST = 0.12
@@ -135,7 +133,8 @@ class _Builder:
         """Where the open mouth of the portrait shows that there are no upper teeth, (h, w) from 0 to 1."""
         own = self.own
         top, bottom = (np.interp(own.u, *self.ring[half].T) for half in (UPPER_RING, LOWER_RING))
-        empty = np.clip((bottom - top - 0.025) / 0.02, 0, 1) * (np.isnan(own.upper) & (own.dark > 0.5))
+        low, high = EMPTY
+        empty = np.clip((bottom - top - low) / (high - low), 0, 1) * (np.isnan(own.upper) & (own.dark > 0.5))
         if np.isnan(own.upper).all():
             empty *= 0  # they are behind the upper lip
         sigma = max(1.0, 0.015 / (own.u[1] - own.u[0]))
@@ -162,17 +161,14 @@ class _Builder:
         own = self.own
         top, bottom = (np.interp(own.u, *self.ring[half].T) for half in (UPPER_RING, LOWER_RING))
         edge = _seen_edge(own)
-        begin = (
-            (top if edge is None else np.interp(own.u, *_trend(own.u, edge)))
-            + 0.004
-            + 2 * max(1.5, self.blur) / self.frame.unit
-        )
+        begin = top if edge is None else np.interp(own.u, *_trend(own.u, edge))
+        begin = begin + TEETH_MARGIN + 2 * max(1.5, self.blur) / self.frame.unit
         middle = np.abs(own.u - own.u.mean()) < 0.1
         if np.median((bottom - begin)[middle]) < LEAST_DEPTH:
             return None
         begin, lip = (np.interp(self.u, own.u, line) for line in (begin, bottom - LIP_MARGIN))
         beside = np.maximum(own.u[0] - self.u, self.u - own.u[-1])
-        share = np.clip(1 - (begin - self.v) / 0.03, 0, 1) * np.clip(-beside / END, 0, 1)
+        share = np.clip(1 - (begin - self.v) / END, 0, 1) * np.clip(-beside / END, 0, 1)
         share *= np.clip(1 - (self.v - lip) / FADE, 0, 1) * (lip > begin)
         return self._lay(layer, share, np.clip(self.v, np.minimum(begin, lip), lip))
 
@@ -210,9 +206,9 @@ def _with_own(colors: Palette, own: OwnTeeth | None) -> Palette:
 def _edges(ring: np.ndarray, own: OwnTeeth | None) -> tuple[float, float]:
     """v of the edges of upper and lower incisors for lips (20, 2) in the mouth's frame."""
     upper_lip, lower_lip = ring[15, 1], max(ring[5, 1], ring[15, 1])
-    upper = (upper_lip + lower_lip) / 2 if lower_lip - upper_lip < 0.02 else upper_lip
+    upper = (upper_lip + lower_lip) / 2 if lower_lip - upper_lip < SHUT else upper_lip
     upper, lower = upper + SHOWN + LIP_LIFT * (lower_lip - upper_lip), lower_lip - LOWER_SHOWN
-    lower -= min(JAW_SHARE * (lower_lip - upper_lip), 0.025)
+    lower -= min(LIPS_ALONE * (lower_lip - upper_lip), 0.025)
     if own is not None:
         middle = np.abs(own.u - own.u.mean()) < 0.09
         if np.isfinite(own.upper[middle]).any():

@@ -17,16 +17,20 @@ LEAST_SHARE = 0.12
 """Teeth fill at least this share of an open mouth."""
 CONTRAST = 0.16
 """Teeth are brighter than lips by at least this share of the cheek's brightness."""
-TIP_DEPTH = 0.06
-"""The same for the tips of lower teeth that are seen in a few columns only."""
 TOP = 0.55
 """Teeth that begin in this upper part of the opening are upper teeth."""
 SEAM_DEPTH = 0.03
 """Share of the light that is lost in the line between upper and lower teeth that touch."""
+STRAIGHT = 0.003
+"""Of that light, what a step up or down costs the line."""
+TIP_DEPTH = 0.06
+"""Share of the light that is lost between upper teeth and the tips of lower ones, seen in a few columns only."""
 BOTH = 0.3
 """Upper and lower teeth are seen in at least this share of the columns if they are seen both."""
 DARK = 0.35
 """What is less bright than this share of the teeth is the dark behind them."""
+LEAST_DARK = 0.04
+"""Its colour is taken from the photograph if it fills at least this share of the mouth."""
 LANDMARK_ERROR = 0.035
 """Landmarks of lips lie at most so far, in eye distances, within the teeth that they should lie around."""
 BESIDE = np.array([-0.015, 0, 0.015])
@@ -37,6 +41,14 @@ LEAST_HEIGHT = 0.03
 """Where less of the upper teeth is seen, in eye distances, they count as hidden."""
 ROW = 0.028
 """Least visible height of a row of teeth, in eye distances."""
+LEAST_WIDTH = 0.1
+"""A narrower mouth is not looked at, in eye distances."""
+LEAST_PIXELS = 12
+"""An open mouth of fewer pixels is not looked at."""
+BUMP = 0.022
+"""An edge of teeth leaves its general course by no more than this, in eye distances."""
+SMOOTH = 0.025, 0.008
+"""Half the width of the median, and the standard deviation, that smooth an edge of teeth, in eye distances."""
 
 
 class OwnTeeth(NamedTuple):
@@ -67,16 +79,18 @@ def find_teeth(image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> OwnT
     """The teeth seen in a portrait, uint8 (S, S, 3), with landmarks (478, 3) in pixels; None if its mouth is shut or
     shows none."""
     ring = frame.to_face(points[list(LIPS_INNER), :2])
-    if (ring[5] - ring[15])[1] < OPEN:
+    if (ring[5] - ring[15])[1] < OPEN or (ring[10] - ring[0])[0] < LEAST_WIDTH:
         return None
     colors, inside, u, v = _columns(image, ring, frame)
-    score, of_lips = whiteness(colors), whiteness(lip_pixels(image, points, frame.unit))
-    if not inside.any():
+    if inside.sum() < LEAST_PIXELS:
         return None
+    score, of_lips = whiteness(colors), whiteness(lip_pixels(image, points, frame.unit))
     threshold = _threshold(score[inside], of_lips)
     teeth = inside & (score > threshold)
-    contrast = (np.median(score[teeth]) - np.median(of_lips)) if teeth.any() else 0
-    if teeth.sum() < LEAST_SHARE * inside.sum() or contrast < CONTRAST * cheek_brightness(image, points, frame.unit):
+    if teeth.sum() <= LEAST_SHARE * inside.sum():
+        return None
+    contrast = np.median(score[teeth]) - np.median(of_lips)
+    if contrast < CONTRAST * cheek_brightness(image, points, frame.unit):
         return None
     upper, lower = _rows(teeth, colors.mean(-1), inside, v)
     top = np.interp(u, *ring[UPPER_RING].T)
@@ -84,12 +98,26 @@ def find_teeth(image: np.ndarray, points: np.ndarray, frame: MouthFrame) -> OwnT
     upper, lower = _plausible(u, upper), _plausible(u, lower)
     if np.isnan(upper).all() and np.isnan(lower).all():
         return None
-    bright = colors[teeth]
-    bright = bright[bright[:, 1] >= np.percentile(bright[:, 1], 50)].mean(0)
-    dark = inside & (colors.mean(-1) < DARK * bright.mean())
-    cavity = np.percentile(colors[dark], 30, axis=0) if dark.sum() > 0.04 * inside.sum() else None
+    return _described(u, upper, lower, colors, inside, teeth, threshold)
+
+
+def _described(
+    u: np.ndarray,
+    upper: np.ndarray,
+    lower: np.ndarray,
+    colors: np.ndarray,
+    inside: np.ndarray,
+    teeth: np.ndarray,
+    threshold: float,
+) -> OwnTeeth:
+    """Adds to the edges of teeth what else is known about them."""
+    brightness = colors.mean(-1)
+    white = colors[teeth]
+    white = white[white[:, 1] >= np.median(white[:, 1])].mean(0)
+    dark = inside & (brightness < DARK * white.mean())
+    cavity = np.percentile(colors[dark], 30, axis=0) if dark.sum() > LEAST_DARK * inside.sum() else None
     dark_share = dark.sum(0) / np.maximum(inside.sum(0), 1)
-    return OwnTeeth(u, upper, lower, dark_share, threshold, _midline(u, colors.mean(-1), teeth), bright, cavity)
+    return OwnTeeth(u, upper, lower, dark_share, threshold, _midline(u, brightness, teeth), white, cavity)
 
 
 def _midline(u: np.ndarray, brightness: np.ndarray, teeth: np.ndarray) -> float:
@@ -227,7 +255,7 @@ def _seam(valley: np.ndarray, columns: np.ndarray, extent: np.ndarray, least: in
     total, back = [costs[0]], []
     for cost in costs[1:]:
         padded = np.pad(total[-1], 1, constant_values=1e6)
-        options = np.stack([padded[:-2], padded[1:-1] - 0.003, padded[2:]])
+        options = np.stack([padded[:-2], padded[1:-1] - STRAIGHT, padded[2:]])
         back.append(options.argmin(0) - 1)
         total.append(cost + options.min(0))
     seam = [int(total[-1].argmin())]
@@ -250,13 +278,12 @@ def _plausible(u: np.ndarray, edge: np.ndarray) -> np.ndarray:
     result = np.full_like(edge, np.nan)
     if len(seen) < max(4, 0.2 * len(u)):
         return result
-    trend = np.polyval(np.polyfit(u[seen], edge[seen], 2), u[seen])
-    near = np.abs(edge[seen] - trend) < max(0.022, 2.5 * np.median(np.abs(edge[seen] - trend)))
-    seen = seen[near]
+    away = np.abs(edge[seen] - np.polyval(np.polyfit(u[seen], edge[seen], 2), u[seen]))
+    seen = seen[away <= max(BUMP, 2.5 * np.median(away))]
     step = u[1] - u[0]
-    window = max(1, round(0.025 / step))
+    half, sigma = max(1, round(SMOOTH[0] / step)), max(0.8, SMOOTH[1] / step)
     filled = np.interp(u, u[seen], edge[seen])
-    smooth = np.array([np.median(filled[max(0, c - window) : c + window + 1]) for c in range(len(u))], np.float32)
-    smooth = cv2.GaussianBlur(smooth[None], (0, 0), max(0.8, 0.008 / step), borderType=cv2.BORDER_REPLICATE)[0]
+    smooth = np.array([np.median(filled[max(0, c - half) : c + half + 1]) for c in range(len(u))], np.float32)
+    smooth = cv2.GaussianBlur(smooth[None], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)[0]
     result[seen[0] : seen[-1] + 1] = smooth[seen[0] : seen[-1] + 1]
     return result

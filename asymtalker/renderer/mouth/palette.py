@@ -24,6 +24,7 @@ TEETH = np.array([1.07, 1.0, 0.90])
 COLORED = 0.2
 """From this much more red than green in the lips on, a picture counts as coloured: teeth in a grey one are grey."""
 NEUTRAL_WHITES = np.array([1.02, 1.0, 0.99])
+"""Colour of the whites of the eyes in white light, relative to green."""
 SIDE_LIGHT = 0.6
 """Share of the difference between the cheeks' brightness that is seen on the teeth."""
 NEIGHBOURHOOD = 0.015
@@ -34,9 +35,12 @@ class Palette(NamedTuple):
     """Colours inside a mouth, RGB (3,) from 0 to 255, as the face's light shows them at the front of the mouth.
 
     Attributes:
-        teeth, gum, tongue: what they are called.
+        teeth: the upper incisors.
+        gum: the gums.
+        tongue: the tongue.
         cavity: the dark behind them.
-        warmth: how much redder (positive) or less so each channel gets in the shade of the lips.
+        warmth: of each channel, how much more of its light is left in the shade of the lips (negative: less), as a
+            share; that shade is reddish.
     """
 
     teeth: np.ndarray
