@@ -10,6 +10,7 @@ import av
 import huggingface_hub
 import numpy as np
 import pytest
+from PIL import Image
 
 from asymtalker.generation import (
     GenerateOptions,
@@ -66,6 +67,32 @@ def test_the_picture_around_the_square_stays_as_it_is(generate, portrait_file):
     difference = np.abs(frames - own)
     assert difference[:, :, :18].mean() < 2 and difference[:, :, 142:].mean() < 2  # but for the codec
     assert difference[:, 40:80, 60:100].mean() > 5  # random weights
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "shown"),
+    [
+        ("RGB", (641, 65), (128, 12)),  # a panorama
+        ("L", (65, 651), (12, 128)),
+        ("RGBA", (171, 131), (128, 98)),
+        ("RGB", (4000, 3000), (128, 96)),
+        ("RGB", (65, 65), (64, 64)),
+    ],
+)
+def test_pictures_of_any_shape_and_kind(pipeline, speech_file, tmp_path, mode, size, shown):
+    across, down = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    pixels = np.stack([across, down, 255 - across, down], axis=-1).astype(np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    options = GenerateOptions(crop=False, seed=1, max_side=128, label=False)
+    samples = read_speech(speech_file, pipeline.sampling_rate)[:1000]
+    result = generate_video(pipeline, picture, samples, tmp_path / "video.mp4", options)
+    frames = read_frames(result.path).astype(int)
+    assert frames.shape[2:0:-1] == shown
+    outside = np.ones(shown[::-1], bool)
+    left, top = ((side - min(shown)) // 2 for side in shown)
+    outside[top : top + min(shown), left : left + min(shown)] = False
+    expected = np.asarray(read_portrait(picture).resize(shown)).astype(int)
+    assert np.abs(frames - expected)[:, outside].sum() <= 8 * 3 * len(frames) * outside.sum()
 
 
 def test_the_square_alone(generate, pipeline):
