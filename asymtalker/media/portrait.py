@@ -232,5 +232,5 @@ def _note(image: Image.Image, faces: list[Face], number: int) -> str:
     sentences = describe_face(np.asarray(image), faces[number - 1])
     if len(faces) > 1:
         used = "the largest is used" if number == 1 else f"number {number} by size is used"
-        sentences.insert(0, f"{len(faces)} faces were found; {used}. To use another, give its number as face.")
+        sentences.insert(0, f"{len(faces)} faces were found; {used}. Another can be chosen by its number (face).")
     return " ".join(sentences)

@@ -27,7 +27,9 @@ CROP_TEMPLATE = """
 FACES_SCRIPT = """
 element.addEventListener('click', event => {
   const button = event.target.closest('button[data-face]');
-  if (button) trigger('select', {face: Number(button.dataset.face)});
+  if (!button) return;
+  for (const each of element.querySelectorAll('button[data-face]')) each.ariaPressed = each === button;
+  trigger('select', {face: Number(button.dataset.face)});
 });
 """
 

@@ -183,7 +183,7 @@ def test_of_several_faces_the_largest_is_taken_and_it_says_so():
     assert (len(crop.faces), crop.face) == (2, 1)
     assert crop.faces[0].box.width > crop.faces[1].box.width
     assert crop.box.left + crop.box.side / 2 > 240
-    assert crop.note.startswith("2 faces were found; the largest is used. To use another, give its number as face.")
+    assert crop.note.startswith("2 faces were found; the largest is used. Another can be chosen by its number (face).")
 
 
 def test_another_face_can_be_taken():
