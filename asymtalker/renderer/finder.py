@@ -10,6 +10,7 @@ angle; positions in it go from -1 to 1. Pixel i of a picture reaches from i to i
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -39,8 +40,8 @@ AGREEING = 0.018
 photographs are up to 0.01 apart, those found in other pictures 0.012 to 0.06."""
 KEPT, PASSES = 2, 2
 """So many candidates are followed, and the whole face is looked at so many times."""
-SMALLEST = 16
-"""A picture is not halved below this, in pixels."""
+SMALLEST, LARGEST = 16, 640
+"""A picture is not halved below the one, and always down to the other, in pixels: patches show no more detail."""
 SQUEEZED = 12
 """Channels of what a network reads the places of together."""
 FLAT = 0.02
@@ -144,7 +145,8 @@ class LandmarkFinder(nn.Module):
             ValueError: the image is not such an array.
         """
         pictures = halved(_as_picture(image).to(self.reference.device))
-        places = torch.tensor(CANDIDATES, device=self.reference.device) * len(image)
+        side = pictures[0].shape[-1]
+        places = torch.tensor(CANDIDATES, device=self.reference.device) * side
         squares = torch.stack([places[:, 0], places[:, 1], places[:, 2] / 2, torch.zeros_like(places[:, 2])], dim=1)
         points, certainty = read_patches(self.locator, pictures, squares)
         points = points[certainty.topk(KEPT).indices]
@@ -152,7 +154,8 @@ class LandmarkFinder(nn.Module):
             points, certainty = read_patches(self.face, pictures, self.squares(points))
         best = certainty.argmax()
         points, agreement = self._look_closer(pictures, points[best])
-        return Observation(points.cpu().numpy().astype(np.float32), float(certainty[best].sigmoid() * agreement))
+        points = points.cpu().numpy().astype(np.float32) * (len(image) / side)
+        return Observation(points, float(certainty[best].sigmoid() * agreement))
 
     def squares(self, points: Tensor) -> Tensor:
         """The squares (B, 4) that faces with landmarks (B, 478, 2 or 3) fill, upright with the face."""
@@ -278,8 +281,11 @@ def _mean_places(maps: Tensor) -> Tensor:
 
 
 def _as_picture(image: np.ndarray) -> Tensor:
-    """(S, S, 3) to (3, S, S), from 0 to 1."""
+    """(S, S, 3) to (3, S, S), from 0 to 1, of `LARGEST` pixels a side at most."""
     if image.ndim != 3 or image.shape[2] != 3 or image.shape[0] != image.shape[1]:
         raise ValueError(f"The portrait must be a square RGB image (S, S, 3), not {image.shape}.")
     scale = 255 if image.dtype == np.uint8 else 1
-    return torch.tensor(image, dtype=torch.float32).permute(2, 0, 1) / scale
+    while len(image) > LARGEST:
+        half = len(image) // 2
+        image = cv2.resize(image, (half, half), interpolation=cv2.INTER_AREA)
+    return torch.tensor(image, dtype=torch.float32).permute(2, 0, 1).contiguous() / scale
