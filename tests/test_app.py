@@ -1,5 +1,6 @@
 """The running app through its API, and the README's way of calling it."""
 
+import inspect
 import io
 import json
 import re
@@ -16,7 +17,7 @@ from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
 
 from asymtalker.media.video import probe_video
-from asymtalker.ui.generate import SETTINGS
+from asymtalker.ui.generate import SETTINGS, GenerateTab
 from tests.conftest import APP_MAX_SECONDS, ROOT, wait_until, write_speech
 
 NORA = (ROOT / "examples" / "nora.jpg").read_bytes()
@@ -131,8 +132,10 @@ def test_silent_short_and_finely_sampled_speech(client, inputs, tmp_path, sample
 def test_only_what_was_uploaded_is_read(app_url, portrait_file):
     """A file of the server is none of the visitor's, whether Gradio takes the mapping for a file or not."""
     call = f"{app_url}gradio_api/call/generate"
+    defaults = inspect.signature(GenerateTab.generate).parameters
+    settings = [defaults[name].default for name in SETTINGS]
     for portrait in ({"path": portrait_file}, {"path": portrait_file, "meta": {"_type": "gradio.FileData"}}):
-        data = json.dumps({"data": [portrait, None, 1, None, None, True, False, 1, 0, 0, "picture", 1080]}).encode()
+        data = json.dumps({"data": [portrait, None, *settings]}).encode()
         request = urllib.request.Request(call, data, {"Content-Type": "application/json"})
         event = json.load(urllib.request.urlopen(request))["event_id"]
         answer = urllib.request.urlopen(f"{call}/{event}").read().decode()
