@@ -66,3 +66,12 @@ def test_runs_as_a_module():
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "--image" in result.stderr
+
+
+def test_another_face_can_be_chosen(two_people, speech_file, checkpoint, tmp_path, capsys):
+    files = ["--image", str(two_people), "--audio", speech_file, "--output", str(tmp_path / "video.mp4")]
+    arguments = ["generate", *files, "--checkpoint", checkpoint, "--seed", "3"]
+    assert main([*arguments, "--face", "2"]) == 0
+    assert "number 2 by size is used" in capsys.readouterr().out
+    assert main([*arguments, "--face", "3"]) == 2
+    assert "face must be a whole number from 1 to 2, not 3: 2 faces were found" in capsys.readouterr().err
