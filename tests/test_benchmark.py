@@ -25,10 +25,12 @@ from asymtalker.benchmark import (
 )
 from asymtalker.footprint import like
 from asymtalker.runtime import Runtime
-from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, SPEECH, STAGES, STEP, WRITE, observed, stage
+from asymtalker.stages import COLOR, CONTINUITY, COPY, DECODE, REFERENCE, SPEECH, STEP, WRITE, observed, stage
 from tests.tiny import tiny_pipeline
 
 CPU = torch.device("cpu")
+STAGES = [REFERENCE, SPEECH, STEP, DECODE, COLOR, CONTINUITY, COPY, WRITE]
+"""Of a checkpoint without a renderer."""
 WHOLE = ["chunk", "speed", "first frame", "peak memory"]
 
 
