@@ -36,6 +36,7 @@ from asymtalker.runtime import (
     Runtime,
     apply_runtime,
     check_runtime,
+    leave_a_core,
     lends_gpus,
     pick_device,
     pick_dtype,
@@ -401,6 +402,8 @@ def _load(source: str, runtime: Runtime) -> AsymTalkerPipeline:
     pipeline.set_progress_bar_config(disable=True)  # progress is reported by the chunk
     with _explained_shortage(pipeline, GenerateOptions()):
         apply_runtime(pipeline, runtime, device)
+        if pipeline.renderer is not None:
+            leave_a_core()
         if wants_warm_up(runtime, device):
             warm_up(pipeline)
     return pipeline

@@ -204,6 +204,13 @@ def _load_compiled(pipeline: AsymTalkerPipeline, repo_id: str) -> None:
         ) from error
 
 
+def leave_a_core() -> None:
+    """Has PyTorch leave one of the CPU's cores to the thread that renders and writes. With all of them it would wait in
+    every operation for the thread that shares a core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), cores - 1)))
+
+
 def lends_gpus() -> bool:
     """Whether GPUs are lent by the call (ZeroGPU): there is none at start, nor in this process."""
     return "SPACES_ZERO_GPU" in os.environ

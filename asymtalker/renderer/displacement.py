@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 
 from asymtalker.renderer.landmarks import LIPS_INNER, OVAL
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, JAW, split_lips
-from asymtalker.renderer.motion import FaceFrame, pose_basis
+from asymtalker.renderer.motion import POSE, FaceFrame, pose_basis
 from asymtalker.renderer.warp import resize_field
 
 NODES = 129
@@ -33,8 +34,11 @@ LINE_SOFTNESS = 0.008
 of a pixel, or the line would show steps."""
 CHEEK_SOFTNESS = 0.5
 """The same beside the mouth, in units of the distance from its corner."""
-BESIDE = 0.35
-"""The line is drawn at full resolution so far beside and above the mouth, in widths of the mouth."""
+BESIDE = 0.2
+"""The line is drawn at full resolution so far beside the mouth, in widths of the mouth; further away it is so soft that
+the nodes will do."""
+DEPTH_NODES = 33
+"""Depth is spread over so many nodes along a side, for it is smooth."""
 
 # What stays while a face talks, and holds the displacement of lips and jaw within bounds.
 PINS = (33, 133, 362, 263, 159, 145, 386, 374, 70, 105, 300, 334, 1, 2, 98, 327, 168, 195, 50, 280, 117, 346)
@@ -56,7 +60,8 @@ class Displacement:
         self._pixels = _pixels(0, 0, side, side)
         self._fade = _border_fade(self._nodes, side)
         basis = self._in_pixels(self._pose_basis(self._nodes))
-        self._pose = basis * (self._fade * _head_weight(self._nodes, points, side))[..., None, None]
+        weight = self._fade * _head_weight(self._nodes, points, side)
+        self._pose = torch.from_numpy((basis * weight[..., None, None]).reshape(-1, len(POSE)))
         self._pose_of_points = self._in_pixels(pose_basis(self.frame.to_face(points)))
         upper, lower = split_lips()
         jaw, border = tuple(JAW), _border_points(side)
@@ -82,7 +87,7 @@ class Displacement:
 
     def places(self, moves: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Where each pixel of a frame lies in the portrait: (side, side, 2) float32 in pixels; arguments as above."""
-        head = self._pose @ pose.astype(np.float32)
+        head = (self._pose @ torch.from_numpy(pose.astype(np.float32))).numpy().reshape(self._nodes.shape)
         halves = [
             self._came_from(head + spline(moves[moving])) - self._nodes
             for spline, moving in zip(self._splines, self._moving, strict=True)
@@ -162,7 +167,8 @@ class MouthLine:
 
     def box(self, side: int) -> tuple[int, int, int, int]:
         """Pixels around the mouth where the line needs full resolution: left, top, right, bottom."""
-        reach = BESIDE * self._width
+        beside, nodes = BESIDE * self._width, 2 * side / (NODES - 1)
+        reach = np.abs(self._along) * beside + np.abs(self._across) * CHEEK_SOFTNESS * beside + nodes
         low, high = self._points.min(0) - reach, self._points.max(0) + reach
         left, top = np.clip(np.floor(low), 0, side).astype(int)
         right, bottom = np.clip(np.ceil(high) + 1, 0, side).astype(int)
@@ -191,12 +197,14 @@ class _Spline:
         weights = np.linalg.inv(system)[:, : len(moving)]  # what stays contributes nothing
         flat = nodes.reshape(-1, 2) / scale
         values = np.concatenate([_thin_plate(flat, centres / scale), np.ones((len(flat), 1)), flat], axis=1)
-        self._matrix = np.ascontiguousarray(((values @ weights) * fade.reshape(-1, 1)).T.astype(np.float32))
+        self._matrix = torch.from_numpy(((values @ weights) * fade.reshape(-1, 1)).T.astype(np.float32)).contiguous()
         self._shape = nodes.shape[:-1]
 
     def __call__(self, moves: np.ndarray) -> np.ndarray:
         """Displacements of the moving landmarks (m, 2) to those of the nodes, (h, w, 2)."""
-        return np.stack(moves.T.astype(np.float32) @ self._matrix, axis=-1).reshape(*self._shape, 2)
+        # PyTorch's product keeps to the threads that it was given; NumPy's takes all cores from the network.
+        moved = torch.from_numpy(moves.T.astype(np.float32)) @ self._matrix
+        return np.stack(moved.numpy(), axis=-1).reshape(*self._shape, 2)
 
 
 def _thin_plate(places: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -235,10 +243,12 @@ def _head_weight(nodes: np.ndarray, points: np.ndarray, side: int) -> np.ndarray
 
 def _spread_depth(nodes: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
     """Depth of places (h, w, 2), interpolated between the landmarks and carried on beyond them: (h, w)."""
-    flat = nodes.reshape(-1, 2)
+    coarse = resize_field(nodes, (DEPTH_NODES, DEPTH_NODES))
+    flat = coarse.reshape(-1, 2)
     squares = ((flat**2).sum(1)[:, None] + (points[:, :2] ** 2).sum(1) - 2 * flat @ points[:, :2].T) / reach**2
     near = np.exp(-0.5 * (squares - squares.min(1, keepdims=True)))
-    return ((near @ points[:, 2]) / near.sum(1)).reshape(nodes.shape[:-1])
+    depth = ((near @ points[:, 2]) / near.sum(1)).reshape(coarse.shape[:-1])
+    return resize_field(depth.astype(np.float32), nodes.shape[1::-1])
 
 
 def _pixels(left: int, top: int, right: int, bottom: int) -> np.ndarray:
