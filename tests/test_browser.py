@@ -127,8 +127,10 @@ def test_the_examples_move_unless_the_visitor_wants_no_motion(browser, app_url, 
         page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
         page.goto(app_url)
         pictures = page.locator("#examples-speech img")
-        pictures.last.scroll_into_view_if_needed()
-        wait_until(lambda shown=pictures: shown.last.evaluate("picture => picture.naturalWidth") > 0, seconds=30)
+        for number in range(len(names)):  # each is loaded when it comes into view
+            pictures.nth(number).scroll_into_view_if_needed()
+        loaded = "all => all.every(picture => picture.naturalWidth > 0)"
+        wait_until(lambda shown=pictures: shown.evaluate_all(loaded), seconds=30)
         shown = pictures.evaluate_all("all => all.map(picture => [picture.currentSrc, picture.clientWidth])")
         assert [address.rpartition("/")[2] for address, _ in shown] == names
         assert all(wide >= 90 for _, wide in shown)
