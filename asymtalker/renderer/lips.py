@@ -29,6 +29,11 @@ SMILE, SMILE_SHARE = 0.08, 0.3
 smile. What they are farther apart is the jaw's doing."""
 
 
+SOFT = 0.012
+"""Lips touch while their landmarks are still so far apart, in eye distances: the landmarks lie on the rims of what is
+soft, and without this a mouth would never be quite shut."""
+
+
 def split_lips() -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Landmarks of the upper and of the lower lip; the corners belong to both."""
     return (*OUTER_UPPER, *INNER_UPPER), (*OUTER_LOWER, *INNER_LOWER)
@@ -93,8 +98,9 @@ class Lips:
         return lift * (1 - min(far, SMILE) / max(far, 1e-6) * (1 - SMILE_SHARE))
 
     def _keep_apart(self, moves: np.ndarray) -> None:
-        """Inner lips that would pass through each other meet halfway instead."""
+        """Brings the inner lips nearer to each other by what is soft in them; those that touch meet halfway."""
         upper, lower = (self._points[half, :2] + moves[half] for half in (self._upper, self._lower))
-        overlap = np.minimum((lower - upper) @ self._frame.axes[1], 0)[:, None] * self._frame.axes[1]
-        moves[self._upper] += overlap / 2
-        moves[self._lower] -= overlap / 2
+        gap = (lower - upper) @ self._frame.axes[1]
+        nearer = np.minimum(gap, SOFT * self._frame.unit)[:, None] * self._frame.axes[1]
+        moves[self._upper] += nearer / 2
+        moves[self._lower] -= nearer / 2
