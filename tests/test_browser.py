@@ -123,13 +123,13 @@ def test_an_example_runs_in_one_click_and_is_made_once(page):
 def test_the_examples_move_unless_the_visitor_wants_no_motion(browser, app_url, width):
     examples = find_examples(ROOT / "examples")
     moving, still = [example.preview.name for example in examples], [example.portrait.name for example in examples]
+    loaded = "all => all.every(picture => picture.naturalWidth > 0)"
     for motion, names in (("no-preference", moving), ("reduce", still)):
         page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
         page.goto(app_url)
         pictures = page.locator("#examples-speech img")
         for number in range(len(names)):  # each is loaded when it comes into view
             pictures.nth(number).scroll_into_view_if_needed()
-        loaded = "all => all.every(picture => picture.naturalWidth > 0)"
         wait_until(lambda shown=pictures: shown.evaluate_all(loaded), seconds=30)
         shown = pictures.evaluate_all("all => all.map(picture => [picture.currentSrc, picture.clientWidth])")
         assert [address.rpartition("/")[2] for address, _ in shown] == names
