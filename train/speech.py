@@ -26,20 +26,11 @@ from tqdm import tqdm
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.metrics.estimate import MetricUnavailableError
-from asymtalker.metrics.face_mesh import (
-    LIPS,
-    LOWER_LIDS,
-    LOWER_LIP,
-    OUTER_EYES,
-    RIGID,
-    UPPER_LIDS,
-    UPPER_LIP,
-    FaceMesh,
-    eye_distance,
-    fill_gaps,
-)
+from asymtalker.metrics.face_mesh import FaceMesh, eye_distance, fill_gaps
 from asymtalker.models import AsymTalkerTransformer3DModel, LandmarkSpeechEncoder
 from asymtalker.models.transformer import SPEECH_WINDOW
+from asymtalker.renderer.landmarks import LOWER_LIDS, LOWER_LIP, OUTER_EYES, RIGID, UPPER_LIDS, UPPER_LIP
+from asymtalker.renderer.lips import HEARD_LIPS
 from train.clips import MOTION_SUFFIX, Clip, split_clips, store_folder
 from train.config import DataSettings, parse_settings, start_logging
 from train.data import quiet_frames
@@ -47,11 +38,11 @@ from train.loop import explained, open_pipeline
 
 logger = logging.getLogger(__name__)
 
-UPPER, LOWER = LIPS.index(UPPER_LIP), LIPS.index(LOWER_LIP)
+UPPER, LOWER = HEARD_LIPS.index(UPPER_LIP), HEARD_LIPS.index(LOWER_LIP)
 SHUT = 0.25
 """Landmarks of shut lids are still so far apart, as a share of their usual distance."""
-PLACES = (*LIPS, *OUTER_EYES, *UPPER_LIDS, *LOWER_LIDS)
-COLUMNS = 2 * len(LIPS) + 1 + 2 * len(PLACES)
+PLACES = (*HEARD_LIPS, *OUTER_EYES, *UPPER_LIDS, *LOWER_LIDS)
+COLUMNS = 2 * len(HEARD_LIPS) + 1 + 2 * len(PLACES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +99,7 @@ def lip_movement(landmarks: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     model = resting[list(RIGID)] - resting[list(RIGID)].mean(0)
     a, b = _as_complex(rigid - centre), _as_complex(model)
     turn = (a.conj() * b).sum(1) / (np.abs(a) ** 2).sum(1)  # the similarity that lays each frame on the median one
-    lips = _as_complex(landmarks[:, list(LIPS)] - centre) * turn[:, None]
+    lips = _as_complex(landmarks[:, list(HEARD_LIPS)] - centre) * turn[:, None]
     lips = np.stack([lips.real, lips.imag], axis=-1)
     rest = np.median(lips[quiet] if len(quiet) else lips, axis=0)
     return ((lips - rest) / eye_distance(resting[None])).astype(np.float32)
@@ -158,7 +149,9 @@ def clip_motion(clip: Clip, landmarks: np.ndarray) -> np.ndarray:
 def _talk(clip: Clip, motion: np.ndarray) -> Talk:
     frames = min(len(motion), len(clip.speech) // SAMPLES_PER_FRAME)
     speech = clip.speech[: frames * SAMPLES_PER_FRAME].astype(np.float32) / 32768
-    return Talk(torch.from_numpy(speech), torch.from_numpy(motion[:frames, : 2 * len(LIPS)].reshape(frames, -1, 2)))
+    return Talk(
+        torch.from_numpy(speech), torch.from_numpy(motion[:frames, : 2 * len(HEARD_LIPS)].reshape(frames, -1, 2))
+    )
 
 
 def draw_batch(talks: list[Talk], settings: SpeechSettings, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -245,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     except MetricUnavailableError as error:
         raise SystemExit(str(error)) from error
     torch.manual_seed(settings.seed)
-    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS), settings.lookahead_frames)
+    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(HEARD_LIPS), settings.lookahead_frames)
     explained(train, encoder, talks, settings)
     for name, part in (("training", talks), ("held-out", others)):
         logger.info("%s clips: lip openings correlate with %.3f", name, correlation(encoder, part))

@@ -36,8 +36,9 @@ from asymtalker.metrics import (
     silent_frames,
 )
 from asymtalker.metrics.distribution import FVD_FRAMES
-from asymtalker.metrics.face_mesh import NOSE_TIP, POINTS, eye_distance
+from asymtalker.metrics.face_mesh import eye_distance
 from asymtalker.metrics.similarity import MEASURES
+from asymtalker.renderer.landmarks import NOSE_TIP, POINTS
 
 NEEDS = {
     "lips": ("mesh",),

@@ -21,31 +21,17 @@ import cv2
 import numpy as np
 
 from asymtalker.metrics.estimate import MetricUnavailableError
+from asymtalker.renderer.landmarks import LOWER_LIP, OUTER_EYES, POINTS, UPPER_LIP
 
 WORKER = Path(__file__).with_name("face_mesh_worker.py")
 PYTHON_VARIABLE = "ASYMTALKER_FACE_MESH_PYTHON"
-POINTS = 478
 ENDED = "The face mesh's process has ended: run again; what was measured so far is kept."
 MESH_SIDE = 384
 """Smaller frames are enlarged to this many pixels: the mesh follows lips of a few pixels better so."""
 LARGEST_GAP = 0.5
 """Share of frames without a face from which on a clip has no curve."""
 
-UPPER_LIP, LOWER_LIP = 13, 14  # the middle of the inner lips
-OUTER_EYES = 33, 263
-UPPER_LIDS = (246, 161, 160, 159, 158, 157, 173, 466, 388, 387, 386, 385, 384, 398)
-LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382)
-"""Of either eye from its outer corner to the inner, upper and lower opposite each other."""
-EYELIDS = (159, 145), (386, 374)  # the middle of these
-NOSE_TIP = 1
-# fmt: off
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87,
-        14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
-"""Outer and inner lips."""
-RIGID = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109, 168, 6,
-         197, 195, 5, 4, 1, 98, 327, 2, 33, 133, 362, 263, 70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
-"""Forehead, temples, nose, eye corners and brows: what speech hardly moves."""
-# fmt: on
+EYELIDS = (159, 145), (386, 374)  # the middle of upper and lower lids
 
 
 class FaceMesh:

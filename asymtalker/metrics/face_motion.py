@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from asymtalker.metrics.estimate import ClipMetric
-from asymtalker.metrics.face_mesh import LIPS, eye_distance
+from asymtalker.metrics.face_mesh import eye_distance
+from asymtalker.renderer.landmarks import LIPS
 
 CLOSED_EYE = 0.6  # of the clip's median opening
 HEAD_SMOOTHING = 5  # frames; landmarks tremble from frame to frame, heads do not

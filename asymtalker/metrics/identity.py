@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_download
 
 from asymtalker.media.portrait import CROP_MARGIN
 from asymtalker.metrics.estimate import MetricUnavailableError
-from asymtalker.metrics.face_mesh import RIGID
+from asymtalker.renderer.landmarks import RIGID
 
 FACE_SIDE = 64
 FACE_ROOM = 1.3  # widths of the face box that are compared

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from asymtalker.models.gestures import Gestures
 from asymtalker.models.patch_autoencoder import AutoencoderPatchKLT, patchify, unpatchify
 from asymtalker.renderer.landmarks import LIPS, RIGID
-from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, OUTER_LOWER, OUTER_UPPER
+from asymtalker.renderer.lips import HEARD_LIPS
 from asymtalker.renderer.motion import Motion, fit_pose
 
 CELL = 4
@@ -24,8 +24,6 @@ LIP_POINTS, LIP_SCALE = 40, 0.05
 """Landmarks of lips, and how far they move, in distances of the outer eye corners."""
 LID_POINTS = 14
 """Landmarks of the upper lids of both eyes, and of the lower."""
-HEARD_LIPS = (*OUTER_LOWER, *OUTER_UPPER[1:-1], *INNER_LOWER, *INNER_UPPER[1:-1])
-"""The lip landmarks in the order in which the network hears them."""
 FACE_POINTS = LIP_POINTS + 2 + 2 * LID_POINTS
 LIP_REACH, LOWER_REACH, HOLD = 0.06, 0.05, 0.05
 """How far around a landmark the picture goes with it, in eye distances, and what holds it back there."""

@@ -11,6 +11,9 @@ OUTER_LOWER, INNER_LOWER = LIPS_OUTER[:11], LIPS_INNER[:11]
 OUTER_UPPER, INNER_UPPER = ((ring[0], *ring[:10:-1], ring[10]) for ring in (LIPS_OUTER, LIPS_INNER))
 """From corner to corner, in the same direction; each point of one lies opposite that of another."""
 
+HEARD_LIPS = (*OUTER_LOWER, *OUTER_UPPER[1:-1], *INNER_LOWER, *INNER_UPPER[1:-1])
+"""The lip landmarks in the order in which speech encoders learn them and networks hear them."""
+
 # Landmarks that go with the jaw, and their share of its movement: the chin nearly all of it, the jaw's angle little.
 JAW = {
     **dict.fromkeys((199, 200, 175), 0.9),

@@ -8,7 +8,8 @@ import pytest
 
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.metrics import FaceMesh, MetricUnavailableError, eye_opening, fill_gaps, lip_opening
-from asymtalker.metrics.face_mesh import NOSE_TIP, PYTHON_VARIABLE
+from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
+from asymtalker.renderer.landmarks import NOSE_TIP
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

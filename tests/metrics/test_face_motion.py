@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asymtalker.metrics import BlinkRate, HeadMotion, LandmarkDistance, SilentMouth, silent_frames
-from asymtalker.metrics.face_mesh import LIPS, OUTER_EYES
+from asymtalker.renderer.landmarks import LIPS, OUTER_EYES
 
 
 def test_three_blinks_in_a_minute():

@@ -6,8 +6,10 @@ import torch
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME
-from asymtalker.metrics.face_mesh import LIPS, LOWER_LIDS, OUTER_EYES, POINTS, PYTHON_VARIABLE, UPPER_LIDS
+from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
 from asymtalker.models import LandmarkSpeechEncoder
+from asymtalker.renderer.landmarks import LOWER_LIDS, OUTER_EYES, POINTS, UPPER_LIDS
+from asymtalker.renderer.lips import HEARD_LIPS
 from tests.train.tiny_stage import command
 from train import painter, speech, teacher
 from train.clips import MOTION_SUFFIX, load_clips
@@ -46,18 +48,18 @@ def test_lip_movement_is_what_is_left_without_the_head():
     still = speech.lip_movement(talking(60, 0 * opening), np.arange(10))
     moved = speech.lip_movement(talking(60, opening), np.arange(10))
     assert np.abs(still).max() < 0.01
-    inner = LIPS.index(14)
+    inner = HEARD_LIPS.index(14)
     eyes = 60 * np.median(1 + 0.1 * np.cos(np.arange(60) / 17))
     np.testing.assert_allclose(moved[:, inner, 1] * eyes, opening, atol=0.8)
     assert np.corrcoef(moved[:, inner, 1], opening)[0, 1] > 0.99
-    elsewhere = [number for number, point in enumerate(LIPS) if point not in LOWER_LIPS]
+    elsewhere = [number for number, point in enumerate(HEARD_LIPS) if point not in LOWER_LIPS]
     assert np.abs(moved[:, elsewhere]).max() < 0.01
 
 
 def test_the_rest_is_that_of_quiet_frames():
     opening = np.full(60, 5.0)
     opening[:8] = 0
-    inner = LIPS.index(14)
+    inner = HEARD_LIPS.index(14)
     assert speech.lip_movement(talking(60, opening), np.arange(8))[30, inner, 1] > 0.05
     assert abs(speech.lip_movement(talking(60, opening), np.empty(0, dtype=int))[30, inner, 1]) < 0.01
 
@@ -68,14 +70,14 @@ def talk(frames, seed):
     knots = np.arange(0, frames + 8, 8)
     loudness = np.interp(np.arange(frames), knots, rng.normal(0, 1, len(knots))).clip(0, 2)
     hum = np.sin(np.arange(frames * SAMPLES_PER_FRAME) * 0.08) * np.repeat(loudness, SAMPLES_PER_FRAME) / 10
-    lips = np.zeros((frames, len(LIPS), 2), np.float32)
-    lips[:, [LIPS.index(point) for point in LOWER_LIPS], 1] = loudness[:, None] / 10
+    lips = np.zeros((frames, len(HEARD_LIPS), 2), np.float32)
+    lips[:, [HEARD_LIPS.index(point) for point in LOWER_LIPS], 1] = loudness[:, None] / 10
     return speech.Talk(torch.from_numpy(hum.astype(np.float32)), torch.from_numpy(lips))
 
 
 def test_the_encoder_learns_how_sound_moves_lips(settings):
     torch.manual_seed(0)
-    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS))
+    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(HEARD_LIPS))
     unheard = [talk(100, seed) for seed in (100, 101)]
     speech.train(encoder, [talk(120, seed) for seed in range(8)], settings)
     assert speech.correlation(encoder, unheard) > 0.9
@@ -94,7 +96,7 @@ def test_lids_are_shut_as_far_as_they_are_less_open_than_usual():
 
 def test_clips_shorter_than_a_span_are_refused(settings):
     with pytest.raises(ValueError, match="smaller span_frames"):
-        speech.train(LandmarkSpeechEncoder(16, 2, len(LIPS)), [talk(20, 0)], settings)
+        speech.train(LandmarkSpeechEncoder(16, 2, len(HEARD_LIPS)), [talk(20, 0)], settings)
 
 
 @pytest.fixture(scope="module")
