@@ -403,11 +403,11 @@ def compare_state(page):
     )
 
 
-def expect_in_step(page):
+def in_step(page):
+    """Whether both videos show the same moment; while they play, a busy machine may be late with one for a while."""
     left, right = compare_state(page)
     assert (left["error"], right["error"]) == (None, None)
-    assert abs(left["time"] - right["time"]) < 0.1
-    return left
+    return abs(left["time"] - right["time"]) < 0.1
 
 
 def test_compare_plays_both_in_step(page, tmp_path):
@@ -422,12 +422,12 @@ def test_compare_plays_both_in_step(page, tmp_path):
     wait_until(lambda: all(video["width"] == 512 for video in compare_state(page)), seconds=10)
     tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
     wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
-    expect_in_step(page)
+    wait_until(lambda: in_step(page), seconds=5)
     tab.locator("#compare-player").get_by_role("button", name="Pause").click()
     tab.get_by_label("Frame", exact=True).fill("10")
     tab.get_by_role("button", name="One frame on").click()
     expect(tab.locator("output")).to_contain_text("frame 11")
-    wait_until(lambda: expect_in_step(page)["time"] == pytest.approx(11.5 / 25), seconds=5)
+    wait_until(lambda: in_step(page) and compare_state(page)[0]["time"] == pytest.approx(11.5 / 25), seconds=5)
     tab.get_by_role("button", name="One frame back").click()
     expect(tab.locator("output")).to_contain_text("frame 10")
     expect(tab.locator("polyline.curve")).to_have_count(8)
