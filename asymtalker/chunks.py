@@ -45,6 +45,10 @@ class WindowLayout:
                 f"({self.window_frames}): a window needs new frames."
             )
 
+    def holding(self, window_frames: int) -> "WindowLayout":
+        """The layout of windows of another length that carry over as many frames."""
+        return WindowLayout(window_frames, self.continuity_frames, self.temporal_ratio)
+
     def check_first_continuity(self, frames: int) -> None:
         """Raises ValueError unless the first window can start from so many frames of the still portrait."""
         if not 1 <= frames <= self.continuity_frames or (frames - 1) % self.temporal_ratio:

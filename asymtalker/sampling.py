@@ -36,7 +36,6 @@ def predict_flow(
     reference: Tensor,
     speech: Tensor,
     guidance_scale: float = 1.0,
-    on_displacement: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Predicts the flow of the new latents of a window.
 
@@ -47,53 +46,23 @@ def predict_flow(
         reference: z_ref, (B, C, K + N, h, w).
         speech: speech windows, see `asymtalker.conditioning.speech_windows`.
         guidance_scale: w of `uncond + w·(cond − uncond)`; 1 is no guidance and one evaluation.
-        on_displacement: called with the displacements of the new frames, if the network has any.
 
     Returns:
         (B, C, N, h, w) in float32.
     """
-    conditional, displacement = predict(transformer, latents, sigma, continuity, reference, speech)
-    if on_displacement is not None and displacement is not None:
-        on_displacement(displacement)
-    if guidance_scale == 1:
-        return conditional
-    unconditional = predict(transformer, latents, sigma, continuity, reference, null_speech(speech))[0]
-    return unconditional + guidance_scale * (conditional - unconditional)
-
-
-def predict(
-    transformer: ModelMixin,
-    latents: Tensor,
-    sigma: Tensor,
-    continuity: Tensor,
-    reference: Tensor,
-    speech: Tensor,
-    displacement: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
-    """One evaluation of the network: the flow of the new latents in float32, and its displacements if it has any.
-
-    Args:
-        displacement: see `AsymTalkerTransformer3DModel.forward`.
-    """
     dtype = unwrapped(transformer).dtype
     window = torch.cat([continuity.to(latents.dtype), latents], dim=2)
     inputs = torch.cat([window, reference.to(latents.dtype)], dim=1).to(dtype)
-    given = {} if displacement is None else {"displacement": displacement}
-    sample, answer = transformer(inputs, sigma * 1000, speech.to(dtype), return_dict=False, **given)
-    return sample[:, :, continuity.shape[2] :].float(), answer
 
+    def flow(condition: Tensor) -> Tensor:
+        sample = transformer(inputs, sigma * 1000, condition.to(dtype), return_dict=False)[0]
+        return sample[:, :, continuity.shape[2] :].float()
 
-def read_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor) -> Tensor | None:
-    """What new latents (B, C, N, h, w) at noise levels (B,) say of head and lids; None without a motion prior."""
-    motion = unwrapped(transformer).motion
-    return None if motion is None else motion.gestures.read_noise(latents, sigma)
-
-
-def write_gestures(transformer: ModelMixin, latents: Tensor, sigma: Tensor, gestures: Tensor | None) -> Tensor:
-    """Has noisy latents say what `read_gestures` found in others: noise that is added anew would say something else."""
-    if gestures is None:
-        return latents
-    return unwrapped(transformer).motion.gestures.write_noise(latents, sigma, gestures)
+    conditional = flow(speech)
+    if guidance_scale == 1:
+        return conditional
+    unconditional = flow(null_speech(speech))
+    return unconditional + guidance_scale * (conditional - unconditional)
 
 
 def denoise_chunk(
@@ -109,7 +78,6 @@ def denoise_chunk(
     first_step: int = 0,
     exit_step: int | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
-    on_displacement: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Denoises the new latents of one window.
 
@@ -122,7 +90,6 @@ def denoise_chunk(
         exit_step: stop at this step (from 0) and return its x₀-prediction; only that step carries a gradient. None
             runs all steps and leaves gradients as the caller has them.
         on_step: called with the step and the latents after it.
-        on_displacement: called at each step, see `predict_flow`.
 
     Returns:
         The new latents (B, C, N, h, w) in float32.
@@ -131,18 +98,13 @@ def denoise_chunk(
     scheduler._step_index = None
     latents = noise.float()
     levels = scheduler.sigmas.to(latents.device).unsqueeze(1).expand(-1, len(latents))
-    gestures = read_gestures(transformer, latents, levels[first_step])
     for step, timestep in enumerate(scheduler.timesteps[first_step:], start=first_step):
         leaving = step == exit_step
         with torch.set_grad_enabled(torch.is_grad_enabled() and (leaving or exit_step is None)), stage(STEP):
-            flow = predict_flow(
-                transformer, latents, levels[step], continuity, reference, speech, guidance_scale, on_displacement
-            )
+            flow = predict_flow(transformer, latents, levels[step], continuity, reference, speech, guidance_scale)
             if leaving:
                 return latents - scheduler.sigmas[step] * flow
             latents = scheduler.step(flow, timestep, latents, generator=generator, return_dict=False)[0]
-            if step + 1 < len(scheduler.timesteps):
-                latents = write_gestures(transformer, latents, levels[step + 1], gestures)
         if on_step is not None:
             on_step(step, latents)
     return latents

@@ -23,12 +23,12 @@ from diffusers import FlowMatchLCMScheduler
 from torch import Tensor
 
 from asymtalker.conditioning import ReferenceMode
-from asymtalker.sampling import denoise_chunk, predict_flow, set_steps, unwrapped
-from train.clips import open_clips
+from asymtalker.sampling import denoise_chunk, predict_flow, set_steps
 from train.config import DataSettings, RunSettings, parse_settings
-from train.gestures import add_telling_noise, telling_noise
+from train.data import window_layouts
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
 from train.losses import (
+    add_noise,
     draw_matching_sigma,
     flow_loss,
     flow_target,
@@ -37,6 +37,7 @@ from train.losses import (
     predicted_sample,
     regression_loss,
 )
+from train.recordings import open_recordings
 from train.rollout import RolloutBatch, RolloutPool
 
 Continuity = Literal["real", "generated"]
@@ -53,7 +54,7 @@ class AKDSettings(DataSettings, RunSettings):
     regression_weight, noise_regression_weight: λ_reg where the exit step starts at σ = 0 and at σ = 1, linear between.
         Out of pure noise the anchor pulls to the mean: 0 there, unless a single step has no other hold.
     mouth_weight: how much more the mouth counts in the losses.
-    max_chunks, warm_start, jitter: see `train.rollout.RolloutPool`.
+    max_chunks, warm_start, jitter, new_latents: see `train.rollout.RolloutPool`.
     teacher_continuity, student_continuity: which κ each sees; "real" and "generated" is AKD.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
     """
@@ -70,6 +71,7 @@ class AKDSettings(DataSettings, RunSettings):
     max_chunks: int = 24
     warm_start: float = 0.25
     jitter: bool = True
+    new_latents: tuple[int, ...] = ()
     teacher_continuity: Continuity = "real"
     student_continuity: Continuity = "generated"
     reference_mode: ReferenceMode = "temporal"
@@ -99,13 +101,12 @@ def student_sample(
     """Generates a chunk: (x₀-prediction at the exit step, with its gradient; the finished chunk, without)."""
     window = batch.window
     conditions = (continuity, window.reference, window.speech)
-    noise = telling_noise(student, window.latents, batch.gestures)
-    sample = denoise_chunk(student, scheduler, noise, *conditions, exit_step=exit_step)
+    sample = denoise_chunk(student, scheduler, torch.randn_like(window.latents), *conditions, exit_step=exit_step)
     if exit_step == len(scheduler.timesteps) - 1:
         return sample, sample.detach()
     with torch.no_grad():
         sigma = scheduler.sigmas[exit_step + 1].to(sample.device).expand(len(sample))
-        latents, _ = add_telling_noise(student, sample.detach(), sigma, batch.gestures)
+        latents = add_noise(sample.detach(), torch.randn_like(sample), sigma)
         finished = denoise_chunk(student, scheduler, latents, *conditions, first_step=exit_step + 1)
     return sample, finished
 
@@ -115,7 +116,7 @@ def score_gradient(roles: Roles, batch: RolloutBatch, sample: Tensor, shift: flo
     """The distribution-matching gradient g at a sample, under the asymmetric continuity references."""
     window = batch.window
     sigma = draw_matching_sigma(len(sample), shift, sample.device)
-    noisy, _ = add_telling_noise(roles.critic, sample, sigma, batch.gestures)
+    noisy = add_noise(sample, torch.randn_like(sample), sigma)
     real_continuity = choose_continuity(batch, settings.teacher_continuity)
     fake_continuity = choose_continuity(batch, settings.student_continuity)
     conditions = (window.reference, window.speech)
@@ -132,10 +133,10 @@ def critic_loss(
     sigma = draw_matching_sigma(len(sample), shift, sample.device)
     continuity = choose_continuity(batch, settings.student_continuity)
     window = batch.window
-    noisy, noise = add_telling_noise(critic, sample, sigma, batch.gestures)
+    noise = torch.randn_like(sample)
+    noisy = add_noise(sample, noise, sigma)
     flow = predict_flow(critic, noisy, sigma, continuity, window.reference, window.speech)
-    weight = unwrapped(critic).sigma_weight(sigma)
-    return flow_loss(flow, flow_target(sample, noise), weight)
+    return flow_loss(flow, flow_target(sample, noise))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -164,9 +165,10 @@ def main(argv: list[str] | None = None) -> None:
     critic, critic_optimizer = accelerator.prepare(critic, optimizers[1])
     roles = Roles(student, teacher, critic)
     process, processes = accelerator.process_index, accelerator.num_processes
-    clips, sample = explained(open_clips, settings, pipeline.layout.new_frames + 1, process, processes)
+    longest = max(layout.new_frames for layout in window_layouts(pipeline.layout, settings.new_latents))
+    recordings, sample = explained(open_recordings, settings, longest + 1, process, processes)
     pool = RolloutPool(
-        clips,
+        recordings,
         pipeline,
         settings.samples(processes),
         settings.size,
@@ -175,6 +177,7 @@ def main(argv: list[str] | None = None) -> None:
         jitter=settings.jitter,
         seed=(settings.seed, process),
         reference_mode=settings.reference_mode,
+        new_latents=settings.new_latents,
     )
     run = Run(accelerator, settings, pipeline, pipeline.transformer, sample, pool)
     run.resume()

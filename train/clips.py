@@ -14,12 +14,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import datasets
 import numpy as np
-from accelerate import PartialState
 from datasets.distributed import split_dataset_by_node
 from PIL import Image
 from tqdm import tqdm
@@ -36,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 STORE_ROOM = 1.125
 """A clip keeps this much more than the crop, so that the crop can be jittered."""
-MOTION_SUFFIX = ".motion.npy"
 FACE_PROBES = 8
 DECODED_AHEAD = 2
 """Clips that each thread of a stream decodes before they are asked for."""
@@ -54,9 +52,6 @@ class Clip:
         speech: int16 (samples,) at 16 kHz.
         crop: left, top, side of the app's crop, in pixels of `frames`.
         face: left, top, width, height of the face box, in pixels of `frames`.
-        motion: of the face, as `train/speech.py` measured it, float32 (F, 221): movements of the lips (80), how far the
-            lids are shut (1), and the landmarks of both and of the eye corners, in pixels of `frames` (140); (0, 221):
-            no face was found; None: nobody has looked.
     """
 
     name: str
@@ -64,7 +59,9 @@ class Clip:
     speech: np.ndarray
     crop: tuple[float, float, float]
     face: tuple[float, float, float, float]
-    motion: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
 
 class Position(NamedTuple):
@@ -122,58 +119,6 @@ def load_clips(source: str, split: str, size: int, store: str | Path, workers: i
         raise ValueError(f"No clip of {source} ({split}) can be used: see the warnings above.")
     logger.info("%s (%s): %d clips of %d, %.2f h", source, split, len(clips), len(names), _hours(clips))
     return clips
-
-
-def split_clips(settings: DataSettings) -> tuple[list[Clip], list[Clip]]:
-    """The stored clips to train on, and those held out.
-
-    Raises:
-        ValueError: the dataset cannot be used.
-    """
-    with PartialState().local_main_process_first():  # the others find the store filled
-        clips = load_clips(settings.dataset, settings.split, settings.size, settings.store)[: settings.clips]
-    if not settings.holdout:
-        return clips, []
-    held_out = clips[:: settings.holdout]
-    return [clip for clip in clips if clip not in held_out], held_out
-
-
-class ClipSource(Protocol):
-    """Clips by number, from 0; a clip that was asked for stays until `keep` lets it go."""
-
-    def clip(self, number: int) -> Clip: ...
-
-    def keep(self, numbers: Iterable[int]) -> None: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class RandomClips:
-    """Stored clips in a random order without end; the seed and a number tell which.
-
-    Raises:
-        ValueError: all clips are shorter than `frames`.
-    """
-
-    def __init__(self, clips: list[Clip], frames: int, seed: tuple[int, ...]) -> None:
-        self._clips = [clip for clip in clips if len(clip.frames) >= frames]
-        if not self._clips:
-            raise ValueError(f"All clips are shorter than {frames} frames.")
-        self._seed = seed
-
-    def clip(self, number: int) -> Clip:
-        return self._clips[np.random.default_rng((*self._seed, number, 1)).integers(len(self._clips))]
-
-    def keep(self, numbers: Iterable[int]) -> None:
-        """Nothing to do: stored clips take no memory."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to do: the number tells the clip."""
 
 
 class StreamedClips:
@@ -298,32 +243,6 @@ class StreamedClips:
         return clip
 
 
-def open_clips(settings: DataSettings, frames: int, process: int, processes: int) -> tuple[ClipSource, Clip]:
-    """The clips of a process, of at least so many frames, and one to make samples of, held out if any is.
-
-    Raises:
-        ValueError: the dataset cannot be used.
-    """
-    if settings.streaming:
-        stream = StreamedClips(settings, frames, process, processes)
-        return stream, stream.held_out() or stream.clip(0)
-    clips, held_out = split_clips(settings)
-    return RandomClips(clips, frames, (settings.seed, process)), (held_out or clips)[0]
-
-
-def few_clips(settings: DataSettings, frames: int) -> tuple[list[Clip], list[Clip]]:
-    """As `split_clips`; of a stream, as many clips as it keeps open.
-
-    Raises:
-        ValueError: the dataset cannot be used.
-    """
-    if not settings.streaming:
-        return split_clips(settings)
-    stream = StreamedClips(settings, frames)
-    held_out = stream.held_out()
-    return [stream.clip(number) for number in range(settings.open_clips)], [held_out] if held_out else []
-
-
 def decode_clip(video: bytes | str, name: str, size: int) -> Clip:
     """Decodes and crops a clip; `size` is the side of the training frames in pixels.
 
@@ -367,14 +286,12 @@ def _read_stored(target: Path) -> Clip | None:
     if "error" in record:
         logger.warning("left out %s: %s", target.name, record["error"])
         return None
-    motion = target.with_suffix(MOTION_SUFFIX)
     return Clip(
         name=target.name,
         frames=np.load(target.with_suffix(".frames.npy"), mmap_mode="r"),
         speech=np.load(target.with_suffix(".speech.npy")),
         crop=tuple(record["crop"]),
         face=tuple(record["face"]),
-        motion=np.load(motion) if motion.exists() else None,
     )
 
 

@@ -22,6 +22,8 @@ class DataSettings:
         holdout: every n-th clip (of a stream: one in n) is kept out of training, for choosing settings; 0 keeps none.
         store: folder for decoded clips.
         size: side of the frames in pixels.
+        face_model: file of the linear face model (`train/face_model.py`) that makes motion of a folder of performances
+            (`train/perform.py`), which `dataset` then is; None: the dataset has clips.
         clips: use only the first n clips (to overfit on purpose), or all.
         streaming: read clips as they are needed and keep `open_clips` of them in memory, instead of storing all.
         open_clips: of a stream, per process; windows are drawn from all of them at random.
@@ -35,6 +37,7 @@ class DataSettings:
     holdout: int = 0
     store: str = "data/store"
     size: int = 128
+    face_model: str | None = None
     clips: int | None = None
     streaming: bool = False
     open_clips: int = 32
@@ -167,6 +170,10 @@ def build_settings(cls: type[Settings], values: dict) -> Settings:
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
     """A value as its setting has it; YAML reads 2e-5, without a point, as text."""
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{name} must be a list, not {value!r}")
+        return tuple(_typed(name, item, get_args(hint)[0]) for item in value)
     kinds = get_args(hint) or (hint,)
     if value is None and type(None) in kinds:
         return None

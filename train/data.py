@@ -1,6 +1,7 @@
 """Training data: windows cut from talking clips by the window contract."""
 
 import contextlib
+import functools
 import itertools
 import math
 import queue
@@ -10,26 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from diffusers import ModelMixin
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
-from asymtalker.conditioning import cut_speech, speech_span
-from asymtalker.models.motion import FACE_POINTS, LIP_POINTS, measure_displacement, move_face
-from train.clips import Clip, StreamedClips, split_clips
+from asymtalker.conditioning import speech_span
+from train.clips import StreamedClips
+from train.recordings import split_recordings
+from train.views import Recording, View
 from train.config import DataSettings, RunSettings
 
 QUIET_WINDOW = 7
 QUIET_SHARE = 0.003
 """A frame is quiet if the mean power of the frames around it is below this share of loud speech's (−25 dB)."""
 BATCHES_AHEAD = 4
-MOUTH = (0.2, 0.6, 0.8, 1.02)
-"""Mouth and chin inside a face box: left, top, right, bottom, as shares of its size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,15 @@ class WindowLaw:
         reference_reach: the reference frame is at most this many frames away from the window.
         quiet_reference: probability of a reference from a quiet moment of the clip, however far, where there is one:
             people give portraits with their mouth shut.
-        jitter: vary crop, loudness and noise.
+        jitter: vary crop or person, and the sound (`train.sound`).
+        new_latents: numbers of new latents in a window, one of which is drawn for each batch; empty: the checkpoint's own.
     """
 
     cold_start: float = 0.1
     reference_reach: int = 75
     quiet_reference: float = 0.8
     jitter: bool = True
+    new_latents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,19 +58,24 @@ class WindowStageSettings(DataSettings, RunSettings, WindowLaw):
 
 
 def sample_window(
-    clip: Clip, layout: WindowLayout, span: tuple[int, int], size: int, rng: np.random.Generator, law: WindowLaw
+    recording: Recording,
+    layout: WindowLayout,
+    span: tuple[int, int],
+    size: int,
+    rng: np.random.Generator,
+    law: WindowLaw,
 ) -> dict[str, Tensor]:
-    """Draws one window of a clip.
+    """Draws one window of a recording.
 
     Returns:
-        `window` uint8 (F, H, W, 3), `portrait` uint8 (H, W, 3), `segment` float32 (samples,) of sound for
-        `speech_windows`, `mouth` float32 (H, W), 1 where the mouth is; of the face, NaN where unknown: movements `lips`
-        float32 (F, 80), how far `lids` are shut (F,), landmarks `points` (F, 70, 2), and those of the portrait,
-        `portrait_lips`, `portrait_lids` and `portrait_points`.
+        `window` (F, H, W, C) and `portrait` (H, W, C): uint8 pictures of a clip, float32 motion frames of a track;
+        `segment` float32 (samples,) of sound for `speech_windows`; of a clip, `mouth` float32 (H, W), 1 where the
+        mouth is.
     """
-    start, portrait, cold = draw_window(len(clip.frames), layout, rng, law, quiet_frames(clip))
-    view = _View(clip, size, rng if law.jitter else None)
-    return view.portrait(portrait) | view.window(start, layout, span, rng, cold)
+    start, portrait, cold = draw_window(len(recording), layout, rng, law, quiet_frames(recording))
+    view = View(recording, size, rng if law.jitter else None)
+    origin = start + layout.continuity_frames if cold else 0
+    return view.portrait(portrait) | view.window(start, layout, span, origin)
 
 
 def draw_window(
@@ -98,144 +105,78 @@ def draw_window(
     return start, int(rng.choice(possible)), False
 
 
-def quiet_frames(clip: Clip) -> np.ndarray:
+@functools.lru_cache(None)
+def quiet_frames(recording: Recording) -> np.ndarray:
     """Frames in which nothing is said, so that the mouth is likely to be shut: around them all is far below speech."""
-    frames = min(len(clip.frames), len(clip.speech) // SAMPLES_PER_FRAME)
-    sound = clip.speech[: frames * SAMPLES_PER_FRAME].reshape(frames, -1).astype(np.float32)
+    frames = min(len(recording), len(recording.speech) // SAMPLES_PER_FRAME)
+    sound = recording.speech[: frames * SAMPLES_PER_FRAME].reshape(frames, -1).astype(np.float32)
     power = np.square(sound).mean(1)
     around = np.convolve(power, np.ones(QUIET_WINDOW) / QUIET_WINDOW, mode="same")
     return np.flatnonzero(around < QUIET_SHARE * np.quantile(power, 0.9))
 
 
-class ClipStream:
-    """A real clip cut as the pipeline would cut its stream: cold start at `first`, then chunk after chunk.
+class RecordingStream:
+    """A recording cut as the pipeline would cut its stream: cold start at frame `first`, then window after window.
 
-    The jitter of crop, loudness and noise is that of `seed`; without one there is none.
+    The jitter is that of `seed`; without one there is none.
+    """
+
+    def __init__(
+        self, recording: Recording, first: int, encoder: ModelMixin, size: int, seed: tuple[int, ...] | None
+    ) -> None:
+        rng = None if seed is None else np.random.default_rng(seed)
+        self._view, self._first, self._encoder = View(recording, size, rng, whole=True), first, encoder
+        self.frames = len(recording) - first
+
+    def window(self, position: int, layout: WindowLayout) -> dict[str, Tensor]:
+        """The window whose new frames begin so many frames after the start; the portrait is the stream's first frame."""
+        start = self._first + position - layout.continuity_frames
+        span = speech_span(self._encoder, layout)
+        return self._view.portrait(self._first) | self._view.window(start, layout, span, origin=self._first)
+
+
+class WindowDataset(torch.utils.data.Dataset):
+    """Random windows of recordings, without end; each has a number, by which it can be drawn again.
+
+    Args:
+        layouts: of the windows; one is drawn for each `batch` of consecutive numbers.
     """
 
     def __init__(
         self,
-        clip: Clip,
-        first: int,
-        layout: WindowLayout,
-        span: tuple[int, int],
+        recordings: list[Recording],
+        layouts: list[WindowLayout],
+        encoder: ModelMixin,
         size: int,
-        seed: tuple[int, ...] | None,
+        law: WindowLaw,
+        seed: int,
+        batch: int = 1,
     ) -> None:
-        self._view = _View(clip, size, None if seed is None else np.random.default_rng(seed))
-        self._first, self._layout, self._span, self._seed = first, layout, span, seed or ()
-        self.chunks = (len(clip.frames) - first) // layout.new_frames
-
-    def window(self, chunk: int) -> dict[str, Tensor]:
-        """A chunk as `sample_window` returns it; the portrait is the stream's first frame."""
-        start = self._first + self._layout.window_start(chunk)
-        rng = np.random.default_rng((*self._seed, 1 + chunk))
-        window = self._view.window(start, self._layout, self._span, rng, origin=self._first)
-        return self._view.portrait(self._first) | window
-
-
-class _View:
-    """A clip through one crop and one microphone: the jitter is the same for all that is taken from it."""
-
-    def __init__(self, clip: Clip, size: int, rng: np.random.Generator | None) -> None:
-        self._clip, self._size = clip, size
-        left, top, side = clip.crop
-        self._gain, self._noisy = 1.0, False
-        if rng is not None:
-            limit = clip.frames.shape[1]
-            scaled = min(side * rng.uniform(0.95, 1.06), limit)
-            left += (side - scaled) / 2 + rng.uniform(-0.04, 0.04) * side
-            top += (side - scaled) / 2 + rng.uniform(-0.04, 0.04) * side
-            side = scaled
-            self._gain = 10 ** rng.uniform(-0.5, 0.5)
-            self._noisy = rng.random() < 0.5
-        limit = clip.frames.shape[1]
-        self._box = (np.clip(left, 0, limit - side), np.clip(top, 0, limit - side), side)
-
-    def frames(self, indices: list[int]) -> Tensor:
-        left, top, side = self._box
-        scale = self._size / side
-        affine = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
-        smooth = cv2.INTER_AREA if scale < 0.7 else cv2.INTER_LINEAR
-        crops = [
-            cv2.warpAffine(
-                self._clip.frames[index],
-                affine,
-                (self._size, self._size),
-                flags=smooth,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            for index in indices
-        ]
-        return torch.from_numpy(np.stack(crops))
-
-    def portrait(self, index: int) -> dict[str, Tensor]:
-        """A frame as identity image, where the mouth is in the picture, and its motion, named after the portrait."""
-        motion = {f"portrait_{name}": values[0] for name, values in self.motion([index]).items()}
-        return {"portrait": self.frames([index])[0], "mouth": self._mouth(), **motion}
-
-    def _mouth(self) -> Tensor:
-        left, top, side = self._box
-        x, y, width, height = self._clip.face
-        mask = torch.zeros(self._size, self._size)
-        scale = self._size / side
-        x0, x1 = (round((x + share * width - left) * scale) for share in MOUTH[::2])
-        y0, y1 = (round((y + share * height - top) * scale) for share in MOUTH[1::2])
-        mask[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = 1
-        return mask
-
-    def window(
-        self,
-        start: int,
-        layout: WindowLayout,
-        span: tuple[int, int],
-        rng: np.random.Generator,
-        cold: bool = False,
-        origin: int | None = None,
-    ) -> dict[str, Tensor]:
-        """The frames and the sound of a window; before `origin` the first frame is held and there is silence."""
-        if cold:
-            origin = start + layout.continuity_frames
-        origin = 0 if origin is None else origin
-        indices = [max(index, origin) for index in range(start, start + layout.window_frames)]
-        speech = torch.from_numpy(self._clip.speech[origin * SAMPLES_PER_FRAME :].astype(np.float32) / 32768)
-        segment = cut_speech(speech, start - origin, layout, span) * self._gain
-        if self._noisy:
-            level = 10 ** rng.uniform(-4, -2.5)
-            segment = segment + level * torch.from_numpy(rng.standard_normal(len(segment), dtype=np.float32))
-        return {"window": self.frames(indices), "segment": segment, **self.motion(indices)}
-
-    def motion(self, indices: list[int]) -> dict[str, Tensor]:
-        """Of frames, NaN where unknown: `lips` (F, 80), `lids` (F,), and `points` (F, 70, 2) in pixels."""
-        measured = self._clip.motion
-        if measured is None or not len(measured):
-            values = torch.full((len(indices), 2 * LIP_POINTS + 1 + 2 * FACE_POINTS), torch.nan)
-        else:
-            values = torch.from_numpy(measured[np.minimum(indices, len(measured) - 1)])
-        lips, lids, points = values.split([2 * LIP_POINTS, 1, 2 * FACE_POINTS], dim=1)
-        left, top, side = self._box
-        points = (points.unflatten(1, (-1, 2)) - torch.tensor([left, top], dtype=torch.float32)) * (self._size / side)
-        return {"lips": lips, "lids": lids.squeeze(1), "points": points}
-
-
-class WindowDataset(torch.utils.data.Dataset):
-    """Random windows of clips, without end; each has a number, by which it can be drawn again."""
-
-    def __init__(
-        self, clips: list[Clip], layout: WindowLayout, span: tuple[int, int], size: int, law: WindowLaw, seed: int
-    ) -> None:
-        shortest = layout.window_frames + 1
-        self._clips = [clip for clip in clips if len(clip.frames) >= shortest]
-        if not self._clips:
-            raise ValueError(f"All clips are shorter than {shortest} frames, a window and a reference.")
-        weights = np.array([len(clip.frames) - layout.window_frames for clip in self._clips], dtype=float)
-        self._shares = weights / weights.sum()
-        self._layout, self._span, self._size, self._law, self._seed = layout, span, size, law, seed
+        longest = max(layout.window_frames for layout in layouts)
+        self._recordings = [recording for recording in recordings if len(recording) > longest]
+        if not self._recordings:
+            raise ValueError(f"All recordings are shorter than {longest + 1} frames, a window and a reference.")
+        weights = np.array([len(recording) - longest for recording in self._recordings], dtype=float)
+        self._shares = weights.cumsum() / weights.sum()
+        self._layouts, self._spans = layouts, [speech_span(encoder, layout) for layout in layouts]
+        self._size, self._law, self._seed, self._batch = size, law, seed, batch
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._seed, number))
-        clip = self._clips[rng.choice(len(self._clips), p=self._shares)]
-        return sample_window(clip, self._layout, self._span, self._size, rng, self._law)
+        recording = self._recordings[min(int(self._shares.searchsorted(rng.random())), len(self._recordings) - 1)]
+        choice = draw_choice(len(self._layouts), self._seed, number // self._batch)
+        return sample_window(recording, self._layouts[choice], self._spans[choice], self._size, rng, self._law)
+
+
+def draw_choice(choices: int, seed: int, number: int) -> int:
+    """One of so many choices for batch `number`, the same on all processes."""
+    return int(np.random.default_rng((seed, number, 2)).integers(choices))
+
+
+def window_layouts(layout: WindowLayout, new_latents: tuple[int, ...]) -> list[WindowLayout]:
+    """The layouts of windows that carry over what `layout` does and have so many new latents, or `layout` itself."""
+    lengths = [layout.continuity_frames + layout.temporal_ratio * count for count in new_latents]
+    return [layout.holding(length) for length in lengths] or [layout]
 
 
 class StoredWindows:
@@ -246,11 +187,13 @@ class StoredWindows:
     """
 
     def __init__(self, settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator) -> None:
-        clips, held_out = split_clips(settings)
-        self.sample = (held_out or clips)[0]
+        recordings, held_out = split_recordings(settings)
+        self.sample = (held_out or recordings)[0]
         self._settings, self._accelerator = settings, accelerator
-        span = speech_span(pipeline.speech_encoder, pipeline.layout)
-        self._dataset = WindowDataset(clips, pipeline.layout, span, settings.size, settings, settings.seed)
+        layouts = window_layouts(pipeline.layout, settings.new_latents)
+        self._dataset = WindowDataset(
+            recordings, layouts, pipeline.speech_encoder, settings.size, settings, settings.seed, settings.batch_size
+        )
 
     def batches(self, step: int) -> Iterator[dict[str, Tensor]]:
         """Batches of `sample_window`, those that follow after `step` steps of the optimiser."""
@@ -294,11 +237,12 @@ class StreamedWindows:
     """
 
     def __init__(self, settings: WindowStageSettings, pipeline: AsymTalkerPipeline, accelerator: Accelerator) -> None:
-        self._settings, self._layout = settings, pipeline.layout
+        self._settings = settings
+        self._layouts = window_layouts(pipeline.layout, settings.new_latents)
+        self._spans = [speech_span(pipeline.speech_encoder, layout) for layout in self._layouts]
         self._process = accelerator.process_index
         self._samples = settings.samples(accelerator.num_processes)
-        self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
-        frames = pipeline.layout.window_frames + 1  # a window and a reference
+        frames = max(layout.window_frames for layout in self._layouts) + 1  # a window and a reference
         self._clips = StreamedClips(settings, frames, self._process, accelerator.num_processes)
         self.sample = self._clips.held_out() or self._clips.clip(0)
         self._numbers = list(range(settings.open_clips))  # of the clips that are open
@@ -351,10 +295,12 @@ class StreamedWindows:
         rng = np.random.default_rng((self._settings.seed, self._process, self._windows))
         slot = int(rng.integers(len(self._numbers)))
         clip = self._clips.clip(self._numbers[slot])
-        row = sample_window(clip, self._layout, self._span, self._settings.size, rng, self._settings)
+        choice = draw_choice(len(self._layouts), self._settings.seed, self._windows // self._samples)
+        layout = self._layouts[choice]
+        row = sample_window(clip, layout, self._spans[choice], self._settings.size, rng, self._settings)
         self._windows += 1
         self._uses[slot] += 1
-        if self._uses[slot] >= math.ceil(self._settings.passes * len(clip.frames) / self._layout.new_frames):
+        if self._uses[slot] >= math.ceil(self._settings.passes * len(clip.frames) / layout.new_frames):
             self._numbers[slot], self._uses[slot] = max(self._numbers) + 1, 0
             self._clips.keep(self._numbers)
         return row
@@ -373,55 +319,19 @@ def open_windows(
 
 
 def to_unit(frames: Tensor) -> Tensor:
-    """uint8 (B, F, H, W, 3) or (B, H, W, 3) to [-1, 1] with channels first: (B, 3, F, H, W) or (B, 3, H, W)."""
-    return frames.movedim(-1, 1).contiguous().float().div_(127.5).sub_(1)  # contiguous: what follows is faster so
+    """Frames with channels first, in [-1, 1]: (B, F, H, W, C) or (B, H, W, C) to (B, C, F, H, W) or (B, C, H, W).
 
-
-def facial_movement(batch: dict[str, Tensor], frames: list[int] | Tensor) -> tuple[Tensor, Tensor]:
-    """How lips (B, F, 80) and lids (B, F) moved from the portrait to frames of a batch; NaN where unknown.
-
-    Lids that are wider open than the portrait's count as those.
+    uint8 pictures are scaled; motion frames, which are floats, are so already.
     """
-    lips = batch["lips"][:, frames] - batch["portrait_lips"].unsqueeze(1)
-    before = batch["portrait_lids"].unsqueeze(1)
-    return lips, ((batch["lids"][:, frames] - before) / (1 - before).clamp(min=0.1)).clamp(0, 1)
+    frames = frames.movedim(-1, 1).contiguous()  # what follows is faster so
+    return frames if frames.is_floating_point() else frames.float().div_(127.5).sub_(1)
 
 
-def window_displacement(batch: dict[str, Tensor], portrait: Tensor, frames: Tensor, continuity_frames: int) -> Tensor:
-    """The head's displacement of a batch of `sample_window` in κ's first frame, κ's last, and the new frames.
-
-    Args:
-        portrait, frames: those of the batch by `to_unit`.
-
-    Returns:
-        (B, 2, 2 + r·N, H/4, W/4) in pixels.
-    """
-    shown = [0, *range(continuity_frames - 1, frames.shape[2])]
-    return head_displacement(portrait, frames[:, :, shown], batch["portrait_points"], *facial_movement(batch, shown))
-
-
-def head_displacement(portrait: Tensor, frames: Tensor, points: Tensor, lips: Tensor, lids: Tensor) -> Tensor:
-    """Where frames look in a portrait whose lips and lids have moved as theirs: what is left is the head's movement.
-
-    Args:
-        portrait: (B, 3, H, W) in [-1, 1].
-        frames: (B, 3, F, H, W).
-        points: landmarks of the portrait, (B, 70, 2) in pixels; NaN where unknown.
-        lips, lids: movements from the portrait to the frames, (B, F, 80) and (B, F); NaN where unknown: they are left
-            alone.
-
-    Returns:
-        (B, 2, F, H/4, W/4) in pixels.
-    """
-    count = frames.shape[2]
-    portraits, points = (values.repeat_interleave(count, 0) for values in (portrait, points.nan_to_num()))
-    talking = move_face(portraits, points, *(moves.flatten(0, 1).nan_to_num() for moves in (lips, lids)))
-    displacement = measure_displacement(talking, frames.transpose(1, 2).flatten(0, 1).unsqueeze(2)).squeeze(2)
-    return displacement.unflatten(0, (-1, count)).transpose(1, 2)
-
-
-def mouth_weights(mouth: Tensor, latent_size: tuple[int, int], weight: float) -> Tensor:
-    """Loss weights per latent pixel, `weight` on the mouth and 1 elsewhere, normalised to mean 1: (B, 1, 1, h, w)."""
+def latent_weights(mouth: Tensor | None, latent_size: tuple[int, int], weight: float) -> Tensor | float:
+    """Loss weights per latent pixel, `weight` on the mouth (B, H, W) and 1 elsewhere, normalised to mean 1:
+    (B, 1, 1, h, w); 1 without a mouth in the picture."""
+    if mouth is None:
+        return 1.0
     share = F.adaptive_max_pool2d(mouth.unsqueeze(1), latent_size)
     weights = 1 + (weight - 1) * share
     return (weights / weights.mean((-2, -1), keepdim=True)).unsqueeze(2)

@@ -27,14 +27,11 @@ def export(
     target: Path,
     steps: int,
     guidance_scale: float,
-    liveliness: float = 1.0,
     renderer: Path | None = None,
 ) -> int:
     """Writes the pipeline of `source` to `target`, with the renderer of another folder if there is one; returns the
     bytes it takes."""
     pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=torch.bfloat16)
-    if pipeline.transformer.motion is not None:
-        pipeline.transformer.motion.gestures.fields.data *= liveliness
     for model in (pipeline.transformer, pipeline.vae):
         for parameter in model.parameters():  # also those that diffusers keeps in float32, and widens again on loading
             parameter.data = parameter.data.bfloat16()
@@ -58,15 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("target", type=Path, help="folder to write")
     parser.add_argument("--steps", type=int, required=True, help="denoising steps a chunk")
     parser.add_argument("--guidance-scale", type=float, default=1.0, help="audio guidance (a student needs none)")
-    parser.add_argument(
-        "--liveliness",
-        type=float,
-        default=1.0,
-        help="heads move by so much more than was learnt: optical flow is measured over areas, and finds too little",
-    )
     parser.add_argument("--renderer", type=Path, help="folder of a renderer that `train/renderer.py` wrote")
     args = parser.parse_args(argv)
-    size = export(args.source, args.target, args.steps, args.guidance_scale, args.liveliness, args.renderer)
+    size = export(args.source, args.target, args.steps, args.guidance_scale, args.renderer)
     print(f"{args.target}: {size / 1e6:.1f} MB")
 
 

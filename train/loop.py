@@ -322,9 +322,6 @@ def keep_freed_memory() -> None:
 def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: torch.device) -> ModelMixin:
     """Chooses kernels: on a CPU, plain cross-attention is several times faster than the fused one (few tokens)."""
     transformer.to(device=device, dtype=torch.float32)
-    if transformer.motion is not None:
-        for layer in (transformer.motion.painter.finder, transformer.motion.painter.lips):
-            layer.requires_grad_(False)  # there is nothing here that they could learn from
     if device.type == "cpu":
         for block in transformer.blocks:
             block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH

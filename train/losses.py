@@ -1,7 +1,7 @@
 """The equations of training, as pure functions of tensors.
 
 x_σ = (1−σ)·x₀ + σ·ε, flow v = ε − x₀. Distribution matching and the regression anchor are arXiv 2605.02948's AKD, in
-the form of its public relatives (Self-Forcing, DMD2); the weights over σ and mouth are decisions of this project.
+the form of its public relatives (Self-Forcing, DMD2); the weight of the mouth is a decision of this project.
 """
 
 import torch
@@ -43,43 +43,13 @@ def draw_matching_sigma(batch: int, shift: float, device: torch.device | str = "
     return shift_sigma(torch.rand(batch, device=device), shift).clamp(0.02, 0.98)
 
 
-def flow_loss(flow: Tensor, target: Tensor, sample_weight: Tensor, latent_weight: Tensor | float = 1.0) -> Tensor:
-    """Weighted mean squared error of the flow of the new latents (κ is not among them).
+def flow_loss(flow: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """Weighted mean squared error of the flow of the new latents (B, C, N, h, w); κ is not among them.
 
     Args:
-        flow, target: (B, C, N, h, w).
-        sample_weight: (B,).
-        latent_weight: broadcast over the latents, mean 1.
+        weight: broadcast over the latents, mean 1.
     """
-    error = (flow.float() - target.float()).square() * latent_weight
-    return (error.flatten(1).mean(1) * sample_weight).mean()
-
-
-def displacement_loss(
-    displacement: Tensor,
-    target: Tensor,
-    cell_weight: Tensor | float = 1.0,
-    velocity_weights: tuple[float, float] = (8, 4),
-) -> Tensor:
-    """Huber losses, in pixels, of displacements (B, 2, F, y, x) and of their changes over one and over two frames.
-
-    Linear for large errors, where optical flow may have gone astray. The changes count apart as lips move little and
-    fast, the head much and slowly: without them the head's share hides the lips'. Changes since κ's last frame, where
-    prediction and truth start from the same place, are among them: without those, windows start with a jump.
-    """
-    error = F.pad((displacement - target).float(), (0, 0, 0, 0, 1, 0))
-    loss = _huber(error[:, :, 1:], cell_weight)
-    for frames, weight in enumerate(velocity_weights, start=1):
-        loss = loss + weight * _huber(error[:, :, frames:] - error[:, :, :-frames], cell_weight)
-    return loss
-
-
-def painting_loss(painted: Tensor, real: Tensor, weights: Tensor | float = 1.0, knee: float = 0.1) -> Tensor:
-    """Huber loss of colours in [-1, 1], in units of `knee`: linear for a mouth that is open where it should be shut.
-
-    A mean of open and shut is grey; the absolute error prefers either.
-    """
-    return (F.huber_loss(painted.float(), real, reduction="none", delta=knee) * weights).mean() / knee
+    return ((flow.float() - target.float()).square() * weight).mean()
 
 
 def matching_gradient(sample: Tensor, real: Tensor, fake: Tensor) -> Tensor:
@@ -97,10 +67,6 @@ def matching_loss(sample: Tensor, gradient: Tensor, latent_weight: Tensor | floa
 def regression_loss(sample: Tensor, truth: Tensor, latent_weight: Tensor | float = 1.0) -> Tensor:
     """L_reg = MSE(x̂, x_gt), the regression anchor."""
     return (F.mse_loss(sample, truth, reduction="none") * latent_weight).mean()
-
-
-def _huber(error: Tensor, weight: Tensor | float) -> Tensor:
-    return (F.huber_loss(error, torch.zeros_like(error), reduction="none") * weight).mean()
 
 
 def _per_sample(values: Tensor, like: Tensor) -> Tensor:

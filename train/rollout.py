@@ -21,11 +21,9 @@ from asymtalker.conditioning import (
     continuity_reference,
     decode_latents,
     encode_window,
-    speech_span,
 )
-from train.clips import ClipSource
-from train.data import ClipStream, mouth_weights, to_unit, window_displacement
-from train.gestures import with_blinks
+from train.data import RecordingStream, draw_choice, latent_weights, to_unit, window_layouts
+from train.recordings import RecordingSource
 
 
 @dataclass
@@ -35,16 +33,13 @@ class RolloutBatch:
     Attributes:
         window: the real clips' windows, with κ_gt.
         generated_continuity: κ_gen, the end of what the student generated before (B, C, K, h, w).
-        mouth: (B, H, W), 1 where the mouth is.
-        gestures: what the student's noise is to say, (B, N + K): the head moves as in the clip; None without a motion
-            prior.
+        mouth: (B, H, W), 1 where the mouth is; None where frames are not pictures.
         depth: chunks generated before this one, per stream.
     """
 
     window: Window
     generated_continuity: Tensor
-    mouth: Tensor
-    gestures: Tensor | None
+    mouth: Tensor | None
     depth: list[int]
 
 
@@ -67,19 +62,20 @@ class RolloutPool:
     """Persistent rollouts.
 
     Args:
-        clips: real clips, longer than a chunk.
+        recordings: longer than the longest chunk.
         pipeline: gives layout, autoencoder and speech encoder.
         batch_size: streams.
-        size: side of the frames.
-        max_chunks: chunks after which a stream is replaced even if its clip goes on.
-        warm_start: probability that a stream starts inside its clip, from the real κ, not cold from the portrait.
-        jitter: vary crop, loudness and noise from stream to stream.
-        seed: of the choice of clips and starts, and of their jitter; another for each process.
+        size: side of a clip's frames.
+        max_chunks: chunks after which a stream is replaced even if its recording goes on.
+        warm_start: probability that a stream starts inside its recording, from the real κ, not cold from the portrait.
+        jitter: see `train.data.WindowLaw`; it changes from stream to stream.
+        seed: of the choice of recordings and starts, and of their jitter; another for each process.
+        new_latents: see `train.data.WindowLaw`; drawn for each round of chunks.
     """
 
     def __init__(
         self,
-        clips: ClipSource,
+        recordings: RecordingSource,
         pipeline: AsymTalkerPipeline,
         batch_size: int,
         size: int,
@@ -88,43 +84,48 @@ class RolloutPool:
         jitter: bool,
         seed: tuple[int, ...],
         reference_mode: ReferenceMode = "temporal",
+        new_latents: tuple[int, ...] = (),
     ) -> None:
-        self._clips, self._pipeline, self._size, self._max_chunks = clips, pipeline, size, max_chunks
+        self._recordings, self._pipeline, self._size, self._max_chunks = recordings, pipeline, size, max_chunks
         self._warm_start, self._jitter, self._mode = warm_start, jitter, reference_mode
-        self._seed, self._drawn = seed, 0
-        self._span = speech_span(pipeline.speech_encoder, pipeline.layout)
-        self._streams: list[ClipStream | None] = [None] * batch_size
-        self._number, self._chunk, self._depth, self._limit = ([0] * batch_size for _ in range(4))
+        self._seed, self._drawn, self._rounds = seed, 0, 0
+        self._layouts = window_layouts(pipeline.layout, new_latents)
+        self._longest = max(layout.new_frames for layout in self._layouts)
+        self._streams: list[RecordingStream | None] = [None] * batch_size
+        self._number, self._position, self._depth, self._limit = ([0] * batch_size for _ in range(4))
         self._continuity: list[Tensor | None] = [None] * batch_size
-        self._frames: Tensor | None = None
+        self._layout, self._frames = self._layouts[0], None
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        """The real clips' side of chunks without end; what was made of each has to be given to `advance`."""
+        """The real side of chunks without end; what was made of each has to be given to `advance`."""
         while True:
             yield self.read()
 
     def read(self) -> dict[str, Tensor]:
-        """The real clips where the next chunk of every stream is; streams that ended are replaced."""
+        """The recordings where the next chunk of every stream is; streams that ended are replaced."""
+        self._layout = self._layouts[draw_choice(len(self._layouts), self._seed[0], self._rounds)]
         for index, stream in enumerate(self._streams):
-            if stream is None or self._depth[index] >= self._limit[index] or self._chunk[index] >= stream.chunks:
+            ended = stream is not None and self._position[index] + self._longest > stream.frames
+            if stream is None or ended or self._depth[index] >= self._limit[index]:
                 self._replace(index, fresh=stream is None)
-        self._clips.keep(self._number)
-        return default_collate([stream.window(chunk) for stream, chunk in zip(self._streams, self._chunk, strict=True)])
+        self._recordings.keep(self._number)
+        return default_collate(
+            [
+                stream.window(position, self._layout)
+                for stream, position in zip(self._streams, self._position, strict=True)
+            ]
+        )
 
     @torch.no_grad()
     def encode(self, row: dict[str, Tensor]) -> RolloutBatch:
         """The chunk of what was read, on the device."""
         self._frames, portrait = to_unit(row["window"]), to_unit(row["portrait"])
-        encoders, layout = (self._pipeline.vae, self._pipeline.speech_encoder), self._pipeline.layout
-        window = encode_window(*encoders, self._frames, portrait, row["segment"], layout, self._mode)
+        encoders = self._pipeline.vae, self._pipeline.speech_encoder
+        window = encode_window(*encoders, self._frames, portrait, row["segment"], self._layout, self._mode)
         generated = [
             real if made is None else made for real, made in zip(window.continuity, self._continuity, strict=True)
         ]
-        gestures, prior = None, self._pipeline.transformer.motion
-        if prior is not None:
-            displacement = window_displacement(row, portrait, self._frames, layout.continuity_frames)
-            gestures = with_blinks(prior.gestures, prior.gestures.read_movement(displacement))
-        return RolloutBatch(window, torch.stack(generated), row["mouth"], gestures, list(self._depth))
+        return RolloutBatch(window, torch.stack(generated), row.get("mouth"), list(self._depth))
 
     def advance(self, continuity: Tensor, latents: Tensor) -> Motion:
         """Takes the student's finished chunks (B, C, N, h, w) and makes the next κ_gen of them.
@@ -132,53 +133,56 @@ class RolloutPool:
         Args:
             continuity: κ that the chunks were generated under.
         """
-        layout = self._pipeline.layout
+        layout = self._layout
         made = decode_latents(self._pipeline.vae, torch.cat([continuity, latents], dim=2))
         self._continuity = list(continuity_reference(self._pipeline.vae, made, layout))
-        self._chunk = [chunk + 1 for chunk in self._chunk]
+        self._position = [position + layout.new_frames for position in self._position]
         finite = made.isfinite().flatten(1).all(1).tolist()  # a stream that broke down is replaced
         self._depth = [
             depth + 1 if whole else self._max_chunks for depth, whole in zip(self._depth, finite, strict=True)
         ]
+        self._rounds += 1
         return measure_motion(made, self._frames, layout.continuity_frames)
 
-    def weights(self, batch: RolloutBatch, mouth_weight: float) -> Tensor:
-        """Loss weights over the latents, see `train.data.mouth_weights`."""
-        return mouth_weights(batch.mouth, batch.window.latents.shape[-2:], mouth_weight)
+    def weights(self, batch: RolloutBatch, mouth_weight: float) -> Tensor | float:
+        """Loss weights over the latents, see `train.data.latent_weights`."""
+        return latent_weights(batch.mouth, batch.window.latents.shape[-2:], mouth_weight)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where every stream is, and its clip."""
-        return {"clips": self._clips.state_dict()} | {name: copy.copy(getattr(self, name)) for name in self._STATE}
+        """Where every stream is, and its recording."""
+        places = {name: copy.copy(getattr(self, name)) for name in self._STATE}
+        return {"recordings": self._recordings.state_dict()} | places
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up the streams of `state_dict`, of a pool with the same clips and settings."""
-        self._clips.load_state_dict(state["clips"])
+        """Takes up the streams of `state_dict`, of a pool with the same recordings and settings."""
+        self._recordings.load_state_dict(state["recordings"])
         for name in self._STATE:
             setattr(self, name, state[name])
         self._streams = [self._draw(number)[0] for number in self._number]
 
-    _STATE = ("_drawn", "_number", "_chunk", "_depth", "_limit", "_continuity")
+    _STATE = ("_drawn", "_rounds", "_number", "_position", "_depth", "_limit", "_continuity")
 
     def _replace(self, index: int, fresh: bool) -> None:
         self._number[index] = self._drawn
         self._drawn += 1
-        self._streams[index], self._chunk[index], limit = self._draw(self._number[index])
+        self._streams[index], self._position[index], limit = self._draw(self._number[index])
         # The first streams end at random depths, so that the pool always holds shallow and deep ones.
         self._limit[index] = limit if fresh else self._max_chunks
         self._depth[index] = 0
         self._continuity[index] = None
 
-    def _draw(self, number: int) -> tuple[ClipStream, int, int]:
-        """The stream of a number, its first chunk, and a random depth."""
+    def _draw(self, number: int) -> tuple[RecordingStream, int, int]:
+        """The stream of a number, where its first chunk begins, and a random depth."""
         rng = np.random.default_rng((*self._seed, number))
-        clip = self._clips.clip(number)
-        first = int(rng.integers(0, len(clip.frames) - self._pipeline.layout.new_frames))
+        recording = self._recordings.clip(number)
+        first = int(rng.integers(0, len(recording) - self._longest))
         if rng.random() < 0.5:
-            first = min(first, int(rng.integers(0, 25)))  # most of the clip ahead: a deep rollout
+            first = min(first, int(rng.integers(0, 25)))  # most of it ahead: a deep rollout
         seed = (*self._seed, number) if self._jitter else None
-        stream = ClipStream(clip, first, self._pipeline.layout, self._span, self._size, seed)
-        chunk = int(rng.integers(0, stream.chunks)) if rng.random() < self._warm_start else 0
-        return stream, chunk, int(rng.integers(1, self._max_chunks + 1))
+        stream = RecordingStream(recording, first, self._pipeline.speech_encoder, self._size, seed)
+        warm = rng.random() < self._warm_start
+        position = int(rng.integers(0, stream.frames - self._longest + 1)) if warm else 0
+        return stream, position, int(rng.integers(1, self._max_chunks + 1))
 
 
 def measure_motion(made: Tensor, real: Tensor, continuity_frames: int) -> Motion:

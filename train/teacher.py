@@ -19,21 +19,19 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode, encode_window, null_speech
-from asymtalker.sampling import predict
+from asymtalker.sampling import predict_flow
 from train.cache import NUMBER, CachedWindows, relevant_settings
 from train.config import parse_settings
 from train.data import (
     StoredWindows,
     StreamedWindows,
     WindowStageSettings,
-    mouth_weights,
+    latent_weights,
     open_windows,
     to_unit,
-    window_displacement,
 )
-from train.gestures import add_telling_noise, with_blinks
 from train.loop import Run, explained, open_pipeline, prepare_transformer, start, update
-from train.losses import displacement_loss, draw_sigma, flow_loss, flow_target
+from train.losses import add_noise, draw_sigma, flow_loss, flow_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +40,8 @@ class TeacherSettings(WindowStageSettings):
     init: pipeline folder to start from (of `train/autoencoder.py`, or an earlier teacher).
     learning_rate, weight_decay, beta2: of AdamW.
     speech_dropout: probability of training without speech, for guidance.
-    displacement_weight: of the displacement loss, where the network has a motion prior.
-    mouth_weight: how much more the mouth counts in the loss.
+    mouth_weight: how much more the mouth counts in the loss, where frames are pictures.
     pure_noise: probability of σ = 1.
-    freeze_painter: leave the motion prior's painter as `train/painter.py` has made it.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
     cache: folder to keep encoded windows in, for autoencoders that take longer than the network; None for none.
     cached_batches: batches of a process that are kept there, and gone through again and again.
@@ -56,10 +52,8 @@ class TeacherSettings(WindowStageSettings):
     weight_decay: float = 0.01
     beta2: float = 0.99
     speech_dropout: float = 0.1
-    displacement_weight: float = 0.5
     mouth_weight: float = 5.0
     pure_noise: float = 0.2
-    freeze_painter: bool = False
     reference_mode: ReferenceMode = "temporal"
     cache: str | None = None
     cached_batches: int = 10_000
@@ -72,49 +66,29 @@ def encode_batch(
     """What does not change while the teacher learns, of a batch of `train.data.WindowDataset`.
 
     Returns:
-        The fields of `asymtalker.conditioning.Window`, `mouth`, and with a motion prior `displacement` and `movement`.
+        The fields of `asymtalker.conditioning.Window`, and `mouth` where frames are pictures.
     """
     frames, portrait = to_unit(batch["window"]), to_unit(batch["portrait"])
+    layout = pipeline.layout.holding(frames.shape[2])
     encoders = pipeline.vae, pipeline.speech_encoder
-    window = encode_window(*encoders, frames, portrait, batch["segment"], pipeline.layout, settings.reference_mode)
-    encoded = vars(window) | {"mouth": batch["mouth"]}
-    if pipeline.transformer.motion is not None:
-        displacement = window_displacement(batch, portrait, frames, pipeline.layout.continuity_frames)
-        encoded["displacement"] = displacement[:, :, 2:]
-        encoded["movement"] = pipeline.transformer.motion.gestures.read_movement(displacement)
-    return encoded
+    window = encode_window(*encoders, frames, portrait, batch["segment"], layout, settings.reference_mode)
+    return vars(window) | {name: batch[name] for name in ("mouth",) if name in batch}
 
 
 def teacher_loss(
     transformer: torch.nn.Module, pipeline: AsymTalkerPipeline, batch: dict[str, Tensor], settings: TeacherSettings
-) -> dict[str, Tensor]:
-    """The losses of a batch from `encode_batch`: their sum `loss`, and its parts."""
-    latents, measured = batch["latents"], batch.get("displacement")
+) -> Tensor:
+    """The flow-matching loss of a batch from `encode_batch`."""
+    latents = batch["latents"]
     size, device = len(latents), latents.device
     dropped = (torch.rand(size, device=device) < settings.speech_dropout).view(-1, 1, 1, 1, 1)
     speech = torch.where(dropped, null_speech(batch["speech"]), batch["speech"])
     sigma = draw_sigma(size, pipeline.scheduler.config.shift, settings.pure_noise, device)
-    gestures = None
-    if measured is not None:
-        gestures = with_blinks(pipeline.transformer.motion.gestures, batch["movement"])
-    noisy, noise = add_telling_noise(transformer, latents, sigma, gestures)
-    # The painting is trained over the true motion: over a motion of its own it would learn to blur what it cannot know.
-    flow, displacement = predict(
-        transformer,
-        noisy,
-        sigma,
-        batch["continuity"],
-        batch["reference"],
-        speech,
-        displacement=measured,
-    )
-    weight = mouth_weights(batch["mouth"], flow.shape[-2:], settings.mouth_weight)
-    sample_weight = pipeline.transformer.sigma_weight(sigma)
-    losses = {"flow": flow_loss(flow, flow_target(latents, noise), sample_weight, weight)}
-    if measured is not None:
-        weight = mouth_weights(batch["mouth"], measured.shape[-2:], settings.mouth_weight)
-        losses["displacement"] = settings.displacement_weight * displacement_loss(displacement, measured, weight)
-    return {"loss": sum(losses.values()), **losses}
+    noise = torch.randn_like(latents)
+    noisy = add_noise(latents, noise, sigma)
+    flow = predict_flow(transformer, noisy, sigma, batch["continuity"], batch["reference"], speech)
+    weights = latent_weights(batch.get("mouth"), latents.shape[-2:], settings.mouth_weight)
+    return flow_loss(flow, flow_target(latents, noise), weights)
 
 
 def open_source(
@@ -143,8 +117,6 @@ def main(argv: list[str] | None = None) -> None:
         model.to(accelerator.device)
     transformer = prepare_transformer(pipeline.transformer, settings, accelerator.device).train()
 
-    if settings.freeze_painter and transformer.motion is not None:
-        transformer.motion.painter.requires_grad_(False)
     optimizer = torch.optim.AdamW(
         transformer.parameters(),
         lr=settings.learning_rate,
@@ -164,10 +136,10 @@ def main(argv: list[str] | None = None) -> None:
                 windows.store(number, batch)
         with accelerator.accumulate(transformer):
             with accelerator.autocast():
-                losses = teacher_loss(transformer, pipeline, batch, settings)
-            accelerator.backward(losses["loss"])
+                loss = teacher_loss(transformer, pipeline, batch, settings)
+            accelerator.backward(loss)
             norm = update(accelerator, transformer, optimizer, rate, settings.max_grad_norm)
-        run.log(**{name: loss.detach() for name, loss in losses.items()}, gradient=norm, rate=rate)
+        run.log(loss=loss.detach(), gradient=norm, rate=rate)
         run.complete_step()
     run.end()
 

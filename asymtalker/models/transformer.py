@@ -15,8 +15,6 @@ from diffusers.models.transformers.transformer_wan import WanAttnProcessor, WanR
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
-from asymtalker.models.motion import MotionPrior
-
 SPEECH_WINDOW = 5
 """Speech feature frames around a video frame: ±2."""
 
@@ -89,11 +87,9 @@ class AudioProjection(nn.Module):
 class AsymTalkerTransformerOutput(BaseOutput):
     """Attributes:
     sample: the flow (B, C, 1 + m, h, w).
-    displacement: where the new frames look in the portrait, (B, 2, r·N, H/4, W/4) in pixels, with a motion prior.
     """
 
     sample: Tensor
-    displacement: Tensor | None = None
 
 
 class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, CacheMixin, AttentionMixin):
@@ -101,9 +97,6 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
     Blocks, rotary embedding and parameter names are those of diffusers' WanTransformer3DModel; text is replaced by
     audio tokens, to which each latent frame attends on its own.
-
-    With `motion_prior` set, the network displaces the portrait and paints the rest (`asymtalker.models.motion`);
-    without it the model is the published one.
 
     Args:
         patch_size: latent patch (t, h, w) per token.
@@ -116,22 +109,12 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         audio_hidden_dim: width of the audio projection.
         temporal_ratio: video frames per latent frame after the first.
         sample_size: latent (height, width) that the checkpoint was trained at.
-        motion_prior: (latent frames of a window, latent frames of κ) of a `MotionPrior` for AutoencoderPatchKLT.
-        spatial_ratio: pixels per latent pixel; only the motion prior needs it.
     """
 
     _supports_gradient_checkpointing = True
-    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm", "motion"]
+    _skip_layerwise_casting_patterns = ["patch_embedding", "condition_embedder", "norm"]
     _no_split_modules = ["WanTransformerBlock"]
-    _keep_in_fp32_modules = [
-        "rope",
-        "time_embedder",
-        "scale_shift_table",
-        "norm1",
-        "norm2",
-        "norm3",
-        "motion.deviation",
-    ]
+    _keep_in_fp32_modules = ["rope", "time_embedder", "scale_shift_table", "norm1", "norm2", "norm3"]
     _repeated_blocks = ["WanTransformerBlock"]
 
     @register_to_config
@@ -154,8 +137,6 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         eps: float = 1e-6,
         rope_max_seq_len: int = 1024,
         sample_size: tuple[int, int] = (64, 64),
-        motion_prior: tuple[int, int] | None = None,
-        spatial_ratio: int = 16,
     ) -> None:
         super().__init__()
         if in_channels != 2 * out_channels:
@@ -163,11 +144,6 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         dim = num_attention_heads * attention_head_dim
         self.rope = WanRotaryPosEmbed(attention_head_dim, patch_size, rope_max_seq_len)
         self.patch_embedding = nn.Conv3d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
-        self.motion = None
-        if motion_prior is not None:
-            heard = SPEECH_WINDOW * speech_layers * speech_dim
-            sizes = out_channels, temporal_ratio, spatial_ratio, audio_tokens, heard
-            self.motion = MotionPrior(dim, *motion_prior, *sizes)
         self.condition_embedder = TimeEmbedding(dim, freq_dim)
         self.audio_proj = AudioProjection(
             speech_layers * speech_dim, dim, temporal_ratio, audio_tokens, audio_hidden_dim
@@ -184,40 +160,26 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
         self.gradient_checkpointing = False
 
     def forward(
-        self,
-        hidden_states: Tensor,
-        timestep: Tensor,
-        encoder_hidden_states: Tensor,
-        displacement: Tensor | None = None,
-        return_dict: bool = True,
-    ) -> AsymTalkerTransformerOutput | tuple[Tensor, Tensor | None]:
+        self, hidden_states: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, return_dict: bool = True
+    ) -> AsymTalkerTransformerOutput | tuple[Tensor]:
         """Predicts the flow of a window.
 
         Args:
             hidden_states: noisy latents and TRE latents along channels, (B, 2C, 1 + m, h, w).
             timestep: 1000·σ, (B,).
             encoder_hidden_states: speech features ±2 frames around each frame, (B, 1 + r·m, 5, layers, dim).
-            displacement: show the portrait displaced so and awake, not as the network and the noise say (in training).
 
         Returns:
-            The flow (B, C, 1 + m, h, w) and, with a motion prior, the displacements of the new frames.
+            The flow (B, C, 1 + m, h, w).
         """
-        window, reference = hidden_states.chunk(2, dim=1)
-        grid = [size // patch for size, patch in zip(window.shape[2:], self.config.patch_size, strict=True)]
+        frames = hidden_states.shape[2]
+        grid = [size // patch for size, patch in zip(hidden_states.shape[2:], self.config.patch_size, strict=True)]
         rotary_emb = self.rope(hidden_states)
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
-        if self.motion is not None:
-            with torch.no_grad():
-                seen, features = self.motion.observe(
-                    window.float(), reference.float(), timestep / 1000, encoder_hidden_states
-                )
-            hidden_states = hidden_states + self.motion.embedding(features.to(hidden_states.dtype))
         temb, modulation = self.condition_embedder(timestep, hidden_states.dtype)
         tokens = self.audio_proj(encoder_hidden_states.to(hidden_states.dtype))
-        if tokens.shape[1] != window.shape[2]:
-            raise ValueError(
-                f"The speech features cover {tokens.shape[1]} latent frames, the latents have {window.shape[2]}."
-            )
+        if tokens.shape[1] != frames:
+            raise ValueError(f"The speech features cover {tokens.shape[1]} latent frames, the latents have {frames}.")
 
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:
@@ -227,22 +189,10 @@ class AsymTalkerTransformer3DModel(ModelMixin, ConfigMixin, PeftAdapterMixin, Ca
 
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).chunk(2, dim=1)
         hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
-        if self.motion is not None:
-            hidden_states = self.motion.voiced(hidden_states, tokens)
-        sample, answer = self._unpatchify(self.proj_out(hidden_states), grid), None
-        if self.motion is not None:
-            answer = self.motion.displace(hidden_states, seen, grid)
-            free = displacement is None
-            guess = self.motion.guess(seen, answer if free else displacement, encoder_hidden_states, blinking=free)
-            sample = self.motion.flow(window, guess, timestep / 1000, sample).to(sample.dtype)
-        output = AsymTalkerTransformerOutput(sample, answer)
-        return output if return_dict else (sample, answer)
+        sample = self._unpatchify(self.proj_out(hidden_states), grid)
+        return AsymTalkerTransformerOutput(sample) if return_dict else (sample,)
 
     def _unpatchify(self, tokens: Tensor, grid: list[int]) -> Tensor:
         """(b, t·h·w, pt·ph·pw·c) -> (b, c, t·pt, h·ph, w·pw)"""
         x = tokens.unflatten(2, (*self.config.patch_size, -1)).unflatten(1, grid)
         return x.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
-
-    def sigma_weight(self, sigma: Tensor) -> Tensor:
-        """Loss weights (B,) that make noise levels (B,) count alike for what the network itself has to predict."""
-        return torch.ones_like(sigma) if self.motion is None else 1 / self.motion.unexplained(sigma)
