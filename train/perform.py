@@ -1,0 +1,163 @@
+"""Makes performances: sound of many voices with the motion of an animated head, to train what maps one to the other.
+
+    python -m train.perform --config train/configs/tiny/performances.yaml --set output=data/performances
+
+Nothing is rendered. Each performance is a file `SOURCE-NUMBER.npz` (`train.animation.performance.Performance.load`)
+and a line of `metadata.jsonl`. Files appear under their names when they are complete, so training can read the folder
+while it is filled; the same command again goes on where it was interrupted. Sources take turns, so that a part of the
+data set has something of each.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Python finds only the folder it is in
+
+import dataclasses
+import json
+import logging
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from train.animation.manner import Manner
+from train.animation.performance import Performance, animate
+from train.config import parse_settings, start_logging
+from train.voices.corpus import clips_of, read_performance
+from train.voices.flite import flite_voices
+from train.voices.joining import join
+from train.voices.sentences import sentences
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PerformSettings:
+    """Which performances are made.
+
+    Attributes:
+        output: folder for them.
+        corpus: folder of a dataset whose clips have their truth beside them (`truth/*.npz`), or none.
+        flite_hours: hours of English by the voices of Debian's flite.
+        seconds: how long a synthetic performance is at least; it ends with its sentence.
+        seed: of everything random.
+    """
+
+    output: str
+    corpus: str | None = None
+    flite_hours: float = 0.0
+    seconds: float = 10.0
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class Source:
+    """Something that performances are made of.
+
+    Attributes:
+        name: of its files.
+        make: the performance of a number, with random numbers, and its text.
+        hours: after which it has given enough.
+        count: how many there are at most.
+    """
+
+    name: str
+    make: Callable[[int, np.random.Generator], tuple[Performance, str]]
+    hours: float = float("inf")
+    count: float = float("inf")
+    made: int = 0
+    seconds: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return self.made >= self.count or self.seconds >= 3600 * self.hours
+
+
+def corpus_source(dataset: Path) -> Source:
+    """The clips of a dataset, each once."""
+    clips = clips_of(dataset)
+
+    def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
+        return read_performance(dataset, clips[index]), clips[index]["text"]
+
+    return Source("corpus", make, count=len(clips))
+
+
+def voice_source(name: str, voices: list, hours: float, seconds: float) -> Source:
+    """Voices that take turns to read sentences of their languages, performed by a new person each time."""
+    texts = {voice.language: sentences(voice.language) for voice in voices}
+
+    def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
+        voice, spoken = voices[index % len(voices)], []
+        while sum(len(utterance.speech) for utterance in spoken) < seconds * 16_000:
+            spoken.append(voice.speak(rng.choice(texts[voice.language]), rng))
+        utterance = join(spoken, rng)
+        return animate(utterance, Manner.draw(rng), rng), utterance.text
+
+    return Source(name, make, hours)
+
+
+def sources_of(settings: PerformSettings) -> list[Source]:
+    """The sources that these settings ask for."""
+    sources = []
+    if settings.corpus:
+        sources.append(corpus_source(Path(settings.corpus)))
+    if settings.flite_hours:
+        sources.append(voice_source("flite", flite_voices(), settings.flite_hours, settings.seconds))
+    return sources
+
+
+def perform(settings: PerformSettings) -> None:
+    """Fills the folder."""
+    output = Path(settings.output)
+    output.mkdir(parents=True, exist_ok=True)
+    listing = output / "metadata.jsonl"
+    done = (
+        {row["file_name"]: row for row in map(json.loads, listing.read_text().splitlines())} if listing.exists() else {}
+    )
+    sources = sources_of(settings)
+    while remaining := [source for source in sources if not source.finished]:
+        for source in remaining:
+            row = done.get(f"{source.name}-{source.made:05d}.npz") or make_next(source, output, settings.seed)
+            source.made += 1
+            source.seconds += row["seconds"]
+    for source in sources:
+        logger.info("%s: %d performances, %.2f hours", source.name, source.made, source.seconds / 3600)
+
+
+def made_before(output: Path) -> dict[str, dict]:
+    """Rows of the metadata of earlier runs, by file name."""
+    listing = output / "metadata.jsonl"
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    return {row["file_name"]: row for row in map(json.loads, lines)}
+
+
+def make_next(source: Source, output: Path, seed: int) -> dict:
+    """Writes the next performance of a source and its line of metadata, which is returned."""
+    rng = np.random.default_rng((seed, zlib.crc32(source.name.encode()), source.made))
+    performance, text = source.make(source.made, rng)
+    file_name = f"{source.name}-{source.made:05d}.npz"
+    performance.save(output / file_name)
+    row = {
+        "file_name": file_name,
+        "source": source.name,
+        "voice": performance.voice,
+        "language": performance.language,
+        "seconds": performance.seconds,
+        "text": text,
+    }
+    with open(output / "metadata.jsonl", "a") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return row
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    settings = parse_settings(PerformSettings, __doc__, argv)
+    start_logging()
+    perform(settings)
+
+
+if __name__ == "__main__":
+    main()
