@@ -31,7 +31,7 @@ from asymtalker.conditioning import (
     temporal_ratio,
     temporal_reference,
 )
-from asymtalker.renderer.motion import Motion
+from asymtalker.renderer.motion_frame import CHANNELS
 from asymtalker.renderer.renderer import FaceRenderer
 from asymtalker.renderer.stream import FaceStream
 from asymtalker.sampling import denoise_chunk, set_steps
@@ -76,7 +76,6 @@ class StreamState:
     Attributes:
         form: of what comes before the samples of its speech and the frames of its videos: (), or (portraits,).
         faces: the portraits as the renderer moves them; none without a renderer.
-        motions: what the faces do in the last chunk.
     """
 
     portrait: Tensor
@@ -88,7 +87,6 @@ class StreamState:
     color_match: float
     form: tuple[int, ...] = ()
     faces: list[FaceStream] = field(default_factory=list)
-    motions: list[Motion] = field(default_factory=list)
     speech: SpeechBuffer = field(default_factory=SpeechBuffer)
     chunk: int = 0
 
@@ -101,8 +99,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         vae: a causal video autoencoder (AutoencoderPatchKLT, AutoencoderKLWan, AutoencoderKLLTXVideo).
         speech_encoder: LogMelSpeechEncoder or Wav2Vec2SpeechEncoder.
         scheduler: FlowMatchLCMScheduler for a few-step student, FlowMatchEulerDiscreteScheduler for a teacher.
-        renderer: moves the portrait in its own pixels, for a network that says how faces move; without one, frames are
-            what the autoencoder decodes.
+        renderer: moves the portrait in its own pixels, for an autoencoder of motion frames; without one, frames are what
+            the autoencoder decodes.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
         first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
             window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
@@ -168,10 +166,11 @@ class AsymTalkerPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             first_continuity_frames=first_continuity_frames,
         )
-        if transformer.motion is not None:
-            transformer.motion.adopt(vae)
-        elif renderer is not None:
-            raise ValueError("A renderer needs a transformer that says how faces move: one with a motion_prior.")
+        if renderer is not None and vae.config.in_channels != CHANNELS:
+            raise ValueError(
+                f"A renderer needs an autoencoder of motion frames, of {CHANNELS} channels, not of "
+                f"{vae.config.in_channels}."
+            )
         self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
         if first_continuity_frames is not None:
             self.layout.check_first_continuity(first_continuity_frames)

@@ -305,7 +305,7 @@ def open_pipeline(source: str, size: int | None = None) -> AsymTalkerPipeline:
             f"{source} is not a checkpoint to start from: {error}\nGive the `pipeline` folder of an earlier stage, or "
             "the Hub id of a checkpoint of AsymTalker."
         ) from error
-    if size is not None and pipeline.frame_size != (size, size):
+    if size is not None and pipeline.renderer is None and pipeline.frame_size != (size, size):
         made = " × ".join(map(str, pipeline.frame_size))
         raise SystemExit(f"{source} makes frames of {made} pixels, and size is {size}: they have to be the same.")
     return pipeline

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from asymtalker.renderer.displacement import Displacement
+from asymtalker.renderer.head import HeadPose
 from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.lids import Lids
 from asymtalker.renderer.lips import Lips
@@ -27,35 +28,33 @@ class Face:
     Args:
         image: uint8 (S, S, 3), RGB.
         points: its landmarks, (478, 3) in pixels.
-        keep_smile: see `Lips`.
+        head: pose of the head in it.
         device: where pixels are looked up.
     """
 
     def __init__(
-        self, image: np.ndarray, points: np.ndarray, keep_smile: bool = False, device: torch.device | None = None
+        self, image: np.ndarray, points: np.ndarray, head: HeadPose, device: torch.device | None = None
     ) -> None:
         points = lips_around_teeth(image, points)
         self._device = device
         self.points = points
-        self.lips = Lips(points, keep_smile)
+        self.lips = Lips(points, head)
         self.displacement = Displacement(points, image.shape[0])
         self._mouth = Mouth(image, points)
         self._lids = Lids(lips_alone(image, points, self.displacement.frame.unit), points)
 
-    def render(self, motion: Motion, rest: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Yields the frames of a motion: uint8 (S, S, 3).
-
-        Args:
-            rest: how much at rest the mouth is in each frame, (F,), from 0 to 1; default 0.
-        """
-        rest = np.zeros(len(motion)) if rest is None else rest
-        for lips, shut, pose, still in zip(motion.lips, motion.lids, motion.pose, rest, strict=True):
-            moves = self.lips.moves(lips, float(still))
-            frame = look_up(self._lids.draw(float(shut)), self.displacement.places(moves, pose), self._device)
+    def render(self, motion: Motion) -> Iterator[np.ndarray]:
+        """Yields the frames of a motion: uint8 (S, S, 3)."""
+        for frame in range(len(motion)):
+            share = float(motion.share[frame])
+            moves = self.lips.moves(motion.lips[frame], motion.gaps[frame], motion.chin[frame], share)
+            pose = share * motion.pose[frame]
+            lidded = self._lids.draw(share * float(motion.lids[frame]))
+            image = look_up(lidded, self.displacement.places(moves, pose), self._device)
             skull = self.displacement.skull(pose)
             jaw = skull + np.array([[0, 0, 1]]) * self.lips.jaw(moves)[:, None]
-            self._mouth.draw(frame, self.displacement.moved(moves, pose)[list(LIPS_INNER)], skull, jaw)
-            yield frame
+            self._mouth.draw(image, self.displacement.moved(moves, pose)[list(LIPS_INNER)], skull, jaw)
+            yield image
 
 
 def lips_alone(image: np.ndarray, points: np.ndarray, unit: float) -> np.ndarray:

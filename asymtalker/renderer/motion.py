@@ -1,4 +1,4 @@
-"""Motion frames: what a face does in a video, without a pixel of it.
+"""What a face does in a video, as the renderer takes it.
 
 Distances are measured on the face itself: in units of the distance between the outer corners of the eyes ("eye
 distances"), along axes that tilt with the face of the portrait (x to the viewer's right, y towards the chin).
@@ -6,38 +6,43 @@ distances"), along axes that tilt with the face of the portrait (x to the viewer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from asymtalker.renderer.landmarks import OUTER_EYES, RIGID
+from asymtalker.renderer.landmarks import OUTER_EYES
 
 POSE = ("shift_x", "shift_y", "growth", "tilt", "turn", "nod")
-DEPTH_PENALTY = 0.02
-"""Ridge on turn and nod in `fit_pose`: landmarks that are almost in one plane hardly tell a turn from a shift."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What a face does in F frames.
+    """What a face does in F frames, as against its portrait.
 
     Attributes:
-        lips: displacement of the lip landmarks from where they are when the mouth rests shut, (F, 40, 2) in eye
-            distances, in the order of `landmarks.LIPS`.
+        lips: how far the lip landmarks go, (F, 40, 2) in eye distances across the face, in the order of
+            `landmarks.LIPS`.
+        gaps: how far apart the inner lips are, from corner to corner, (F, 11) in eye distances; not as against the
+            portrait: 0 is a shut mouth, whatever the portrait shows.
+        chin: how far the chin goes, (F, 2) in eye distances across the face.
         lids: how far the eyelids are shut, (F,), from 0 (as in the portrait) to 1.
-        pose: pose of the head relative to the portrait, (F, 6), in the order of `POSE`: shift in eye distances, growth
-            (0.1: a tenth larger), tilt, turn and nod in radians.
+        pose: pose of the head, (F, 6), in the order of `POSE`: shift in eye distances, growth (0.1: a tenth larger),
+            tilt, turn and nod in radians.
+        share: how much of all that is shown, (F,): 0 is the portrait as it is.
     """
 
     lips: np.ndarray
+    gaps: np.ndarray
+    chin: np.ndarray
     lids: np.ndarray
     pose: np.ndarray
+    share: np.ndarray
 
     def __len__(self) -> int:
         return len(self.lids)
 
     def __getitem__(self, frames: slice) -> Motion:
-        return Motion(self.lips[frames], self.lids[frames], self.pose[frames])
+        return Motion(*(getattr(self, field.name)[frames] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -91,20 +96,3 @@ def pose_basis(places: np.ndarray) -> np.ndarray:
     return np.stack(
         [np.stack([one, zero, x, -y, z, zero], axis=-1), np.stack([zero, one, y, x, zero, z], axis=-1)], axis=-2
     )
-
-
-def fit_pose(points: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """The pose that best explains how a face's rigid landmarks move.
-
-    Args:
-        points: landmarks of the portrait, (478, 3) in pixels.
-        moves: how far those of `landmarks.RIGID` are from there, (F, R, 2) in pixels.
-
-    Returns:
-        (F, 6), see `Motion.pose`.
-    """
-    frame = FaceFrame.of(points)
-    basis = pose_basis(frame.to_face(points[list(RIGID)])).reshape(-1, 6)  # (r 2) 6
-    wanted = (moves @ frame.axes.T / frame.unit).reshape(len(moves), -1)
-    ridge = np.diag([0, 0, 0, 0, DEPTH_PENALTY, DEPTH_PENALTY]) * len(RIGID)
-    return np.linalg.solve(basis.T @ basis + ridge, basis.T @ wanted.T).T.astype(np.float32)

@@ -11,31 +11,28 @@ from diffusers.configuration_utils import register_to_config
 
 from asymtalker.renderer.face import Face
 from asymtalker.renderer.finder import LandmarkFinder
-from asymtalker.renderer.hints import CERTAIN
-from asymtalker.renderer.landmarks import LIPS, Observation
+from asymtalker.renderer.head import HeadPose
+from asymtalker.renderer.landmarks import RIGID, Observation
 from asymtalker.renderer.motion import Motion
-
-LARGEST_LIPS = 2.5
-"""How far each principal movement of the lips may go, in standard deviations."""
+from asymtalker.renderer.motion_frame import CHANNELS, measure, normalize
 
 
 class FaceRenderer(ModelMixin, ConfigMixin):
-    """Finds the landmarks of a portrait and moves them, in the portrait's own pixels.
+    """Finds the landmarks of a portrait, tells what its face looks like, and moves it in the portrait's own pixels.
 
-    A component of `AsymTalkerPipeline` for checkpoints whose network says how a face moves rather than what it looks
-    like. Its only weights are those that find landmarks, and the principal movements of lips.
+    A component of `AsymTalkerPipeline` for checkpoints whose latents are of motion frames rather than of pictures. Its
+    only weights are those that find landmarks; beside them it knows the mean face, from which motion frames are
+    measured.
 
     Args:
-        lip_movements: how many principal movements of the lips are kept.
         locator, face, mouth, eye, rank: see `LandmarkFinder`.
     """
 
-    _keep_in_fp32_modules = ["finder", "lips_basis", "lips_scale"]
+    _keep_in_fp32_modules = ["finder", "skull", "mean_frame"]
 
     @register_to_config
     def __init__(
         self,
-        lip_movements: int = 6,
         locator: Sequence[int] = (16, 24, 48),
         face: Sequence[int] = (16, 32, 64),
         mouth: Sequence[int] = (16, 32, 64),
@@ -44,8 +41,13 @@ class FaceRenderer(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.finder = LandmarkFinder(locator, face, mouth, eye, rank)
-        self.register_buffer("lips_basis", torch.eye(lip_movements, 2 * len(LIPS)))
-        self.register_buffer("lips_scale", torch.ones(lip_movements))
+        self.register_buffer("skull", torch.randn(len(RIGID), 3, generator=torch.Generator().manual_seed(0)))
+        self.register_buffer("mean_frame", torch.zeros(CHANNELS))
+
+    def adopt(self, skull: np.ndarray, mean_frame: np.ndarray) -> None:
+        """Takes over a mean face: the landmarks `RIGID` of its head, (R, 3), and its motion frame, (93,)."""
+        self.skull.copy_(torch.from_numpy(skull))
+        self.mean_frame.copy_(torch.from_numpy(mean_frame))
 
     @torch.no_grad()
     def observe(self, portrait: np.ndarray) -> Observation:
@@ -56,18 +58,19 @@ class FaceRenderer(ModelMixin, ConfigMixin):
         """
         return self.finder.observe(portrait)
 
-    def prepare(self, portrait: np.ndarray, observed: Observation, keep_smile: bool = False) -> Face:
-        """Makes a square portrait, uint8 (S, S, 3), ready to be moved; for `keep_smile` see `Lips`."""
-        return Face(portrait, observed.points, keep_smile, self.device)
+    def head_pose(self, observed: Observation) -> HeadPose:
+        """How the head of a portrait is turned."""
+        return HeadPose.of(observed.points, self.skull.cpu().double().numpy())
+
+    def motion_frame(self, observed: Observation) -> torch.Tensor:
+        """The motion frame of a portrait as the autoencoder takes it: (93, 1, 1), normalised."""
+        frame = measure(observed.points, self.head_pose(observed))
+        return torch.from_numpy(normalize(frame, self.mean_frame.cpu().float().numpy()))[:, None, None]
+
+    def prepare(self, portrait: np.ndarray, observed: Observation) -> Face:
+        """Makes a square portrait, uint8 (S, S, 3), ready to be moved."""
+        return Face(portrait, observed.points, self.head_pose(observed), self.device)
 
     def render(self, portrait: np.ndarray, observed: Observation, motion: Motion) -> Iterator[np.ndarray]:
         """Yields a square portrait, uint8 (S, S, 3), as it moves: frames of the same size."""
-        return self.prepare(portrait, observed).render(self.plausible(motion, observed.confidence))
-
-    def plausible(self, motion: Motion, confidence: float = 1.0) -> Motion:
-        """The motion with lips as lips can be, and less of it where the landmarks are uncertain."""
-        basis, scale = self.lips_basis.cpu().float().numpy(), self.lips_scale.cpu().float().numpy()
-        amounts = motion.lips.reshape(len(motion), -1) @ basis.T
-        amounts = np.clip(amounts, -LARGEST_LIPS * scale, LARGEST_LIPS * scale)
-        share = min(confidence / CERTAIN, 1.0)
-        return Motion(share * (amounts @ basis).reshape(motion.lips.shape), share * motion.lids, share * motion.pose)
+        return self.prepare(portrait, observed).render(motion)

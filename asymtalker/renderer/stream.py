@@ -1,22 +1,36 @@
-"""The face of one stream: what it does from chunk to chunk, without a jump between them."""
+"""The face of one stream: motion frames become what the renderer has to show of this portrait."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
+from asymtalker.renderer.head import NECK
+from asymtalker.renderer.hints import CERTAIN
+from asymtalker.renderer.landmarks import LIPS
+from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 from asymtalker.renderer.motion import Motion
+from asymtalker.renderer.motion_frame import (
+    CHIN_CHANNELS,
+    EYE_CHANNELS,
+    LIP_CHANNELS,
+    POSE_CHANNELS,
+    denormalize,
+)
 
 if TYPE_CHECKING:
     from asymtalker.renderer.renderer import FaceRenderer
 
-CARRY = 0.85
-"""Where a chunk begins with another pose than the last one ended with, the difference fades by this factor a frame."""
-SPOKEN = 0.03
-"""Lips that move farther than this, in eye distances, speak."""
+LID_REST, LID_WAY = 0.12, 0.6
+"""Eyes that are less open than the portrait's by the first share are not blinking; by both together they are shut: the
+face mesh sees shut lids still apart."""
+SPOKEN = 0.015
+"""Lips that move so far from one frame to the next, in eye distances, speak."""
 RELAX = 0.9
 """Factor a frame by which speaking fades into rest."""
+UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
 
 
 class FaceStream:
@@ -25,40 +39,54 @@ class FaceStream:
     Args:
         renderer: finds the landmarks and renders.
         portrait: uint8 (S, S, 3).
-        network_side: side of the network's frames, in pixels.
-        keep_smile: see `asymtalker.renderer.lips.Lips`.
+        keep_smile: leave the face as the portrait has it while nothing is said; otherwise the mouth is shut then.
     """
 
-    def __init__(self, renderer: FaceRenderer, portrait: np.ndarray, network_side: int, keep_smile: bool) -> None:
+    def __init__(self, renderer: FaceRenderer, portrait: np.ndarray, keep_smile: bool = False) -> None:
         self.observed = renderer.observe(portrait)
-        self._renderer = renderer
-        self._face = renderer.prepare(portrait, self.observed, keep_smile)
-        middle = np.array([0.5, 0.5, 0])
-        self.network_points = (self.observed.points + middle) * (network_side / portrait.shape[0]) - middle
-        """The landmarks in pixels of the network's frames, (478, 3)."""
-        self._poses: np.ndarray | None = None
+        self.motion_frame = renderer.motion_frame(self.observed)
+        """That of the portrait, (93, 1, 1)."""
+        self._face = renderer.prepare(portrait, self.observed)
+        self._mean = renderer.mean_frame.cpu().float().numpy()
+        self._certain = min(self.observed.confidence / CERTAIN, 1.0)
+        self._keep_smile = keep_smile
+        self._still: np.ndarray | None = None
+        self._lips: np.ndarray | None = None
         self._spoken = 0.0
 
-    def render(self, motion: Motion) -> np.ndarray:
-        """The frames of the next motion, uint8 (F, S, S, 3)."""
-        motion = Motion(motion.lips, motion.lids, self._joined(motion.pose))
-        motion = self._renderer.plausible(motion, self.observed.confidence)
-        return np.stack(list(self._face.render(motion, self._rest(motion))))
+    def hold(self, still: Tensor) -> None:
+        """Takes the portrait's motion frame (93, 1, 1) as the autoencoder gives it back: as against that, faces move."""
+        self._still = self._measures(still[:, None])[0]
 
-    def _joined(self, poses: np.ndarray) -> np.ndarray:
-        """Poses (F, 6) that go on from where the last ones ended."""
-        if self._poses is not None:
-            before, last = self._poses
-            missing = last + (last - before) - poses[0]
-            poses = poses + CARRY ** np.arange(len(poses))[:, None] * missing
-        self._poses = np.concatenate([poses[:1], poses])[-2:]
-        return poses
+    def render(self, frames: Tensor) -> np.ndarray:
+        """Shows the next motion frames (93, F, 1, 1), normalised: uint8 (F, S, S, 3)."""
+        return np.stack(list(self._face.render(self.motion(frames))))
 
-    def _rest(self, motion: Motion) -> np.ndarray:
+    def motion(self, frames: Tensor) -> Motion:
+        """What the face does in the next motion frames (93, F, 1, 1)."""
+        frames = self._measures(frames)
+        change = frames - self._still
+        lips, angles = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2), change[:, POSE_CHANNELS]
+        narrower = 1 - frames[:, EYE_CHANNELS].mean(1) / max(float(self._still[EYE_CHANNELS].mean()), 1e-3)
+        return Motion(
+            lips=change[:, LIP_CHANNELS].reshape(len(frames), -1, 2),
+            gaps=(lips[:, LOWER, 1] - lips[:, UPPER, 1]).clip(min=0),
+            chin=change[:, CHIN_CHANNELS],
+            lids=((narrower - LID_REST) / LID_WAY).clip(0, 1),
+            pose=np.concatenate([angles @ NECK.T, np.zeros((len(frames), 1)), angles], axis=1),
+            share=self._certain * (1 - self._keep_smile * self._rest(lips)),
+        )
+
+    def _measures(self, frames: Tensor) -> np.ndarray:
+        """Normalised motion frames (93, F, 1, 1) in eye distances and radians, (F, 93)."""
+        return denormalize(frames[:, :, 0, 0].T.cpu().float().numpy(), self._mean)
+
+    def _rest(self, lips: np.ndarray) -> np.ndarray:
         """How much at rest the mouth is in each frame, (F,): 0 while it speaks, rising to 1 in a silence."""
-        rest = []
-        for lips in motion.lips:
-            speaks = min(float(np.abs(lips).max()) / SPOKEN, 1.0)
-            self._spoken = max(speaks, RELAX * self._spoken)
+        before = lips[:1] if self._lips is None else self._lips
+        moved = np.abs(np.diff(lips, axis=0, prepend=before)).max((1, 2))
+        self._lips, rest = lips[-1:], []
+        for way in moved:
+            self._spoken = max(min(float(way) / SPOKEN, 1.0), RELAX * self._spoken)
             rest.append(1 - self._spoken)
         return np.array(rest)

@@ -1,0 +1,101 @@
+"""Render-free training data: performances of an animated head, as the motion frames of a person drawn at random."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from asymtalker.chunks import FPS
+from asymtalker.renderer.motion_frame import LIP_CHANNELS, normalize
+from train.animation.performance import Performance
+from train.animation.units import UNITS
+from train.face_model import FaceModel
+
+EFFORT = (0.6, 0.95)
+"""How far a person's lips move, as a share of what the units say: rendered people open their mouths wider than real
+ones do."""
+DIFFERENCE = 1.3
+"""People who are drawn differ by so much more than rendered people do: photographs and paintings do."""
+UNEVEN = 0.004
+"""Lip landmarks of a person are off by so much, in eye distances: landmarks are not exact, and faces not symmetric."""
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A performance that can be seen on any face.
+
+    Attributes:
+        name: where it came from.
+        performance: its sound and expression.
+        model: makes motion frames of the latter.
+    """
+
+    name: str
+    performance: Performance
+    model: FaceModel
+
+    def __len__(self) -> int:
+        return len(self.performance.units)
+
+    @property
+    def speech(self) -> np.ndarray:
+        """int16 (640·F,) at 16 kHz."""
+        return self.performance.speech
+
+
+def load_tracks(folder: str | Path, face_model: str | Path) -> list[Track]:
+    """Loads the performances of a folder (`train/perform.py`).
+
+    Raises:
+        ValueError: there are none, or they have other units or another frame rate than the animator and the face model.
+    """
+    model, folder = FaceModel.load(face_model), Path(folder)
+    if model.unit_names != UNITS:
+        raise ValueError(f"{face_model} is of other expression units than performances have: measure it anew.")
+    index = folder / "metadata.jsonl"
+    if not index.exists():
+        raise ValueError(f"{folder} holds no performances (there is no metadata.jsonl): `python -m train.perform`.")
+    rows = [json.loads(line) for line in index.read_text().splitlines()]
+    for row in rows:
+        if row.get("fps", FPS) != FPS:
+            raise ValueError(f"{row['file_name']} of {folder} has {row['fps']} frames a second; {FPS} are needed.")
+    return [
+        Track(Path(row["file_name"]).stem, Performance.load(folder / row["file_name"]), model)
+        for row in tqdm(rows, desc="performances")
+    ]
+
+
+class PersonView:
+    """A track on one face.
+
+    Args:
+        track: whose expression is seen.
+        rng: draws the person; None for the mean face.
+    """
+
+    def __init__(self, track: Track, rng: np.random.Generator | None) -> None:
+        self._track = track
+        self._person = np.zeros(len(track.model.people))
+        self._effort, self._uneven = sum(EFFORT) / 2, 0.0
+        if rng is not None:
+            self._person = DIFFERENCE * rng.standard_normal(len(self._person))
+            self._effort = rng.uniform(*EFFORT)
+            self._uneven = UNEVEN * rng.standard_normal(LIP_CHANNELS.stop)
+
+    def frames(self, indices: list[int]) -> Tensor:
+        """Motion frames by number, normalised, float32 (F, 1, 1, 93)."""
+        performance, model = self._track.performance, self._track.model
+        moves = (getattr(performance, name)[indices] for name in ("units", "head_pose_deg", "gaze_deg"))
+        frames = model.frames(*moves, self._person, self._effort)
+        frames[:, LIP_CHANNELS] += self._uneven
+        return torch.from_numpy(normalize(frames, model.mean))[:, None, None]
+
+    def portrait(self, index: int) -> dict[str, Tensor]:
+        """A motion frame as identity, `portrait` (1, 1, 93)."""
+        return {"portrait": self.frames([index])[0]}
