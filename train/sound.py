@@ -1,8 +1,8 @@
 """Augmentation of sound: what rooms, lines, codecs and surroundings do to speech. Nothing shifts it in time.
 
-Every function takes float32 samples (n,) in [-1, 1] at 16 kHz and a generator of random numbers, and returns new
-ones of the same kind. They are made for the training loop: filters are products of spectra, and noise and music are cut from
-minutes that are made once a process, always the same ones.
+Every function takes float32 samples (n,) in [-1, 1] at 16 kHz and a generator of random numbers, and returns new ones
+of the same kind. They are made for the training loop: filters are products of spectra, and noise and music are cut from
+a minute of each that is made once a process and is always the same.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ CHANGES = (
 """Changes in the order in which they happen to sound, and how often each is made."""
 
 
-@lru_cache(maxsize=64)
+@cache
 def _frequencies(size: int) -> np.ndarray:
     """Frequencies of a real spectrum of so many samples, in Hz."""
     return np.arange(size // 2 + 1) * (SAMPLING_RATE / size)
