@@ -173,9 +173,15 @@ def measure(
 
 def _make_chunk(pipeline: AsymTalkerPipeline, size: tuple[int, int], steps: int) -> None:
     """Makes one chunk of nothing; all chunks are alike."""
-    portrait, settings = torch.zeros(1, 3, size[1], size[0]), pipeline.config
+    channels, settings = pipeline.vae.config.get("in_channels", 3), pipeline.config
     pipeline.check_inputs(steps, settings.guidance_scale, settings.color_match, size)
-    state = pipeline.prepare_stream(portrait, size, steps, settings.guidance_scale, None, settings.color_match)
+    state = pipeline.prepare_stream(
+        torch.zeros(1, channels, size[1], size[0]),
+        steps,
+        size=size,
+        guidance_scale=settings.guidance_scale,
+        color_match=settings.color_match,
+    )
     state.speech.append(torch.zeros(2 * pipeline.layout.window_frames * SAMPLES_PER_FRAME))
     pipeline.next_chunk(state)
 

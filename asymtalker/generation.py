@@ -313,6 +313,7 @@ def stream_chunks(
     seed: int,
     options: GenerateOptions,
     steps: StepsChoice | None = None,
+    window_frames: int | None = None,
 ) -> Iterator[Chunk]:
     """The chunks of the pipeline's stream under these options.
 
@@ -320,6 +321,7 @@ def stream_chunks(
         portrait: the square to be animated, see `PictureView.portrait`.
         speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or an iterator of such.
         steps: asked before every chunk, in the place of `options.steps`.
+        window_frames: see `AsymTalkerPipeline.stream_chunks`.
     """
     with _explained_shortage(pipeline, options):
         stream = pipeline.stream_chunks(
@@ -333,6 +335,7 @@ def stream_chunks(
             color_match=options.color_match,
             reference_mode=options.reference_mode,
             keep_smile=options.keep_smile,
+            window_frames=window_frames,
         )
     return _explaining(stream, pipeline, options)
 

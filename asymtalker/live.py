@@ -236,10 +236,11 @@ def stream_live(
         ValueError: no sound came.
     """
     steps = options.steps or pipeline.config.num_inference_steps
-    chunk_frames = pipeline.layout.new_frames
-    speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, chunk_frames, steps, options.max_seconds)
+    layout = pipeline.live_layout
+    speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, layout.new_frames, steps, options.max_seconds)
     view = frame_picture(pipeline, crop, options)
-    stream = stream_chunks(pipeline, view.portrait, speech, draw_seed(options), options, speech.choose_steps)
+    seed, window = draw_seed(options), layout.window_frames
+    stream = stream_chunks(pipeline, view.portrait, speech, seed, options, speech.choose_steps, window)
     video = writer(view.size, pipeline.fps, pipeline.sampling_rate, options.label, view.moving)
     end = 0.0
     with suppress(StreamClosed), closing(stream) as chunks:

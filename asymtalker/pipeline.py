@@ -78,6 +78,7 @@ class StreamState:
         faces: the portraits as the renderer moves them; none without a renderer.
     """
 
+    layout: WindowLayout
     portrait: Tensor
     reference: Tensor
     continuity: Tensor
@@ -102,6 +103,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         renderer: moves the portrait in its own pixels, for an autoencoder of motion frames; without one, frames are what
             the autoencoder decodes.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
+        live_window_frames: frames of a window for a live stream, if it was trained for shorter ones, too; None: the same.
         first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
             window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
         num_inference_steps: steps that the checkpoint was trained for.
@@ -153,6 +155,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         color_match: float = 0.0,
         guidance_scale: float = 1.0,
         first_continuity_frames: int | None = None,
+        live_window_frames: int | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -165,6 +168,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             color_match=color_match,
             guidance_scale=guidance_scale,
             first_continuity_frames=first_continuity_frames,
+            live_window_frames=live_window_frames,
         )
         if renderer is not None and vae.config.in_channels != CHANNELS:
             raise ValueError(
@@ -172,6 +176,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
                 f"{vae.config.in_channels}."
             )
         self.layout = WindowLayout(window_frames, continuity_frames, temporal_ratio(vae))
+        self.live_layout = self.layout.holding(live_window_frames or window_frames)
         if first_continuity_frames is not None:
             self.layout.check_first_continuity(first_continuity_frames)
         self.video_processor = VideoProcessor(vae_scale_factor=spatial_ratio(vae), do_convert_rgb=True)
@@ -190,12 +195,20 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """(width, height) in pixels that the checkpoint was trained at."""
+        """(width, height) in pixels that the checkpoint was trained at; of one with a renderer, at which it is measured."""
+        if self.renderer is not None:
+            return self.renderer.config.sample_size, self.renderer.config.sample_size
         height, width = self.transformer.config.sample_size
         return width * spatial_ratio(self.vae), height * spatial_ratio(self.vae)
 
-    def check_inputs(self, steps: int, guidance_scale: float, color_match: float, size: tuple[int, int]) -> None:
-        """Raises ValueError naming the option that is out of range and the allowed values."""
+    def check_inputs(
+        self, steps: int, guidance_scale: float, color_match: float, size: tuple[int, int] | None = None
+    ) -> None:
+        """Raises ValueError naming the option that is out of range and the allowed values.
+
+        Args:
+            size: (width, height) of the frames that the autoencoder decodes, in pixels.
+        """
         if not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"num_inference_steps must be 1 to {MAX_STEPS}, not {steps}.")
         if guidance_scale < 0:
@@ -203,7 +216,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         if not 0 <= color_match <= 1:
             raise ValueError(f"color_match must be 0 to 1, not {color_match}.")
         multiple = spatial_ratio(self.vae) * self.transformer.config.patch_size[1]
-        if any(side < multiple or side % multiple for side in size):
+        if size is not None and any(side < multiple or side % multiple for side in size):
             raise ValueError(f"width and height must be multiples of {multiple}, not {size[0]} x {size[1]}.")
 
     def stream(
@@ -238,6 +251,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
         color_match: float | None = None,
         reference_mode: ReferenceMode = "temporal",
         keep_smile: bool = False,
+        window_frames: int | None = None,
         callback_on_chunk_end: ChunkCallback | None = None,
     ) -> Iterator[Chunk]:
         """Yields the chunks of a video before their frames are rendered, so that another thread may do that while the
@@ -252,12 +266,14 @@ class AsymTalkerPipeline(DiffusionPipeline):
             num_inference_steps: default: the checkpoint's own; a function is asked before every chunk.
             guidance_scale: w of `uncond + w·(cond − uncond)` on the speech; 1 is none.
             generator: makes the video repeatable on the same device; of a list of portraits, one for each.
-            width, height: frame size of the network in pixels; default: the checkpoint's own. Without a renderer it is
-                the size of the video.
-            color_match: strength of the Lab match to the portrait; default: the checkpoint's own.
+            width, height: size of the frames in pixels; default: the checkpoint's own. With a renderer they have the
+                image's.
+            color_match: strength of the Lab match to the portrait; default: the checkpoint's own. A renderer shows the
+                portrait's own colours, and nothing is matched.
             reference_mode: "temporal" (TRE) or "static" (the ablation).
             keep_smile: with a renderer: leave the lips as the portrait has them while nothing is said; otherwise the
                 mouth is shut then.
+            window_frames: frames of a window, of a checkpoint that was trained for several lengths; default: its own.
             callback_on_chunk_end: see `ChunkCallback`.
 
         Raises:
@@ -267,10 +283,22 @@ class AsymTalkerPipeline(DiffusionPipeline):
         steps = self.config.num_inference_steps if num_inference_steps is None or choice else num_inference_steps
         strength = self.config.color_match if color_match is None else color_match
         guidance = self.config.guidance_scale if guidance_scale is None else guidance_scale
-        trained = self.frame_size
-        size = (trained[0] if width is None else width, trained[1] if height is None else height)
+        size = None
+        if self.renderer is None:
+            trained = self.frame_size
+            size = (trained[0] if width is None else width, trained[1] if height is None else height)
         self.check_inputs(steps, guidance, strength, size)
-        state = self.prepare_stream(image, size, steps, guidance, generator, strength, reference_mode, keep_smile)
+        state = self.prepare_stream(
+            image,
+            steps,
+            size=size,
+            guidance_scale=guidance,
+            generator=generator,
+            color_match=strength,
+            reference_mode=reference_mode,
+            keep_smile=keep_smile,
+            layout=None if window_frames is None else self.layout.holding(window_frames),
+        )
         if isinstance(speech, (np.ndarray, Tensor)):
             state.speech.append(_as_samples(speech, state.form))
             return self._chunks(state, iter(()), callback_on_chunk_end, choice, ended=True)
@@ -303,35 +331,49 @@ class AsymTalkerPipeline(DiffusionPipeline):
     def prepare_stream(
         self,
         image: Portrait | list[Portrait],
-        size: tuple[int, int],
         steps: int,
+        *,
+        size: tuple[int, int] | None = None,
         guidance_scale: float = 1.0,
         generator: torch.Generator | list[torch.Generator] | None = None,
         color_match: float = 0.0,
         reference_mode: ReferenceMode = "temporal",
         keep_smile: bool = False,
+        layout: WindowLayout | None = None,
     ) -> StreamState:
-        """Encodes the portrait and returns the state of a stream before its first chunk."""
-        faces = []
+        """Encodes the portrait and returns the state of a stream before its first chunk.
+
+        Args:
+            size: (width, height) of frames without a renderer; default: the checkpoint's own.
+            layout: of the windows; default: the checkpoint's own.
+        """
+        layout, faces = layout or self.layout, []
         if self.renderer is not None:
             images = image if isinstance(image, list) else [image]
-            faces = [FaceStream(self.renderer, _as_square(one), size[0], keep_smile) for one in images]
-        portrait = self.video_processor.preprocess(image, height=size[1], width=size[0])
+            faces = [FaceStream(self.renderer, _as_square(one), keep_smile) for one in images]
+            portrait = torch.stack([face.motion_frame for face in faces])
+        else:
+            width, height = size or self.frame_size
+            portrait = self.video_processor.preprocess(image, height=height, width=width)
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
         with self._turn, self._vae_lock, stage(REFERENCE):
-            reference = temporal_reference(self.vae, portrait, self.layout, reference_mode)
-            held = still(portrait, self.config.first_continuity_frames or self.layout.continuity_frames)
-            continuity = continuity_reference(self.vae, held, self.layout)
+            reference = temporal_reference(self.vae, portrait, layout, reference_mode)
+            held = still(portrait, self.config.first_continuity_frames or layout.continuity_frames)
+            continuity = continuity_reference(self.vae, held, layout)
+            if faces:
+                for face, frames in zip(faces, decode_latents(self.vae, continuity), strict=True):
+                    face.hold(frames[:, -1])
         return StreamState(
+            layout=layout,
             portrait=portrait,
             reference=reference,
             continuity=continuity,
             scheduler=scheduler,
             generator=generator,
             guidance_scale=guidance_scale,
-            color_match=color_match,
+            color_match=0.0 if faces else color_match,
             form=(len(image),) if isinstance(image, list) else (),
             faces=faces,
         )
@@ -341,26 +383,25 @@ class AsymTalkerPipeline(DiffusionPipeline):
         """Generates the next chunk of a stream and moves its state on.
 
         Returns:
-            New frames as the autoencoder decodes them, (B, 3, F, H, W) in [-1, 1]. What a renderer needs to make the
-            video's own frames of the chunk is in `state.motions`.
+            New frames as the autoencoder decodes them, (B, C, F, H, W) in [-1, 1]: pictures, or motion frames for the
+            renderer.
         """
         with self._turn:
             return self._make_chunk(state)
 
     def _make_chunk(self, state: StreamState) -> Tensor:
-        span = speech_span(self.speech_encoder, self.layout)
-        segment = state.speech.cut(self.layout.window_start(state.chunk), self.layout, span)
+        layout, span = state.layout, speech_span(self.speech_encoder, state.layout)
+        segment = state.speech.cut(layout.window_start(state.chunk), layout, span)
         with stage(SPEECH):
             segment = torch.atleast_2d(segment).to(self._execution_device, non_blocking=True)
-            speech = speech_windows(self.speech_encoder, segment, self.layout)
+            speech = speech_windows(self.speech_encoder, segment, layout)
         batch, channels, _, height, width = state.reference.shape
         noise = randn_tensor(
-            (batch, channels, self.layout.latent_frames - state.continuity.shape[2], height, width),
+            (batch, channels, layout.latent_frames - state.continuity.shape[2], height, width),
             generator=state.generator,
             device=self._execution_device,
             dtype=torch.float32,
         )
-        displacements = []
         latents = denoise_chunk(
             self.transformer,
             state.scheduler,
@@ -370,19 +411,16 @@ class AsymTalkerPipeline(DiffusionPipeline):
             speech,
             guidance_scale=state.guidance_scale,
             generator=state.generator,
-            on_displacement=displacements.append if state.faces else None,
         )
-        if state.faces:
-            points = [face.network_points for face in state.faces]
-            state.motions = self.transformer.motion.motions(displacements[-1], noise, speech, points)
         with self._vae_lock, stage(DECODE):
             window = decode_latents(self.vae, torch.cat([state.continuity, latents], dim=2))
-        frames = window[:, :, self.layout.continuity_frames :]
+        frames = window[:, :, layout.continuity_frames :]
         if state.color_match > 0:
             with stage(COLOR):
                 frames = match_lab(frames, state.portrait, state.color_match)
         with self._vae_lock, stage(CONTINUITY):
-            state.continuity = continuity_reference(self.vae, frames, self.layout)
+            past = torch.cat([window[:, :, : layout.continuity_frames], frames], dim=2)
+            state.continuity = continuity_reference(self.vae, past, layout)
         state.chunk += 1
         return frames
 
@@ -400,26 +438,26 @@ class AsymTalkerPipeline(DiffusionPipeline):
             frames = video_frame_count(state.speech.samples)
             if ended and frames == 0:
                 raise ValueError("The speech is empty: give at least one sample at 16 kHz.")
-            keep = self.layout.kept_frames(state.chunk, frames) if ended else self.layout.new_frames
+            keep = state.layout.kept_frames(state.chunk, frames) if ended else state.layout.new_frames
             if keep == 0:
                 return
             if steps is not None:
                 set_steps(state.scheduler, steps(), self._execution_device)
-            made = self.next_chunk(state)
-            yield self._to_render(state, keep) if state.faces else self._to_copy(state, made[:, :, :keep])
+            made = self.next_chunk(state)[:, :, :keep]
+            yield self._to_render(state, made) if state.faces else self._to_copy(state, made)
             if callback is not None:
-                callback(state.chunk, self.layout.chunk_count(frames) if ended else None)
+                callback(state.chunk, state.layout.chunk_count(frames) if ended else None)
 
-    def _to_render(self, state: StreamState, keep: int) -> Chunk:
-        """The first `keep` frames of the last chunk, in the portraits' own pixels."""
-        faces, motions, form = state.faces, state.motions, state.form
+    def _to_render(self, state: StreamState, frames: Tensor) -> Chunk:
+        """Motion frames (B, 93, F, 1, 1), to be shown in the portraits' own pixels."""
+        faces, form = state.faces, state.form
 
         def render() -> np.ndarray:
             with stage(RENDER):
-                videos = [face.render(motion[:keep]) for face, motion in zip(faces, motions, strict=True)]
+                videos = [face.render(moving) for face, moving in zip(faces, frames, strict=True)]
             return np.stack(videos) if form else videos[0]
 
-        return Chunk(keep, render)
+        return Chunk(frames.shape[2], render)
 
     def _to_copy(self, state: StreamState, frames: Tensor) -> Chunk:
         with stage(COPY):
@@ -428,8 +466,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     def _listen(self, state: StreamState, source: Iterator[np.ndarray]) -> bool:
         """Takes sound until the next window is covered; True if the speech has ended before that."""
-        lookahead = speech_span(self.speech_encoder, self.layout)[1]
-        needed = (self.layout.window_start(state.chunk) + self.layout.window_frames + lookahead) * SAMPLES_PER_FRAME
+        lookahead, layout = speech_span(self.speech_encoder, state.layout)[1], state.layout
+        needed = (layout.window_start(state.chunk) + layout.window_frames + lookahead) * SAMPLES_PER_FRAME
         while state.speech.samples < needed:
             samples = next(source, None)
             if samples is None:

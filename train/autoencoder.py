@@ -20,7 +20,12 @@ from torch import Tensor
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import WindowLayout
 from asymtalker.conditioning import still
-from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LandmarkSpeechEncoder, LogMelSpeechEncoder
+from asymtalker.models import (
+    AsymTalkerTransformer3DModel,
+    AutoencoderPatchKLT,
+    LandmarkSpeechEncoder,
+    LogMelSpeechEncoder,
+)
 from asymtalker.renderer.motion_frame import CHANNELS
 from asymtalker.renderer.renderer import FaceRenderer
 from train.config import DataSettings, parse_settings, start_logging

@@ -22,9 +22,9 @@ from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import speech_span
 from train.clips import StreamedClips
+from train.config import DataSettings, RunSettings
 from train.recordings import split_recordings
 from train.views import Recording, View
-from train.config import DataSettings, RunSettings
 
 QUIET_WINDOW = 7
 QUIET_SHARE = 0.003
@@ -129,7 +129,7 @@ class RecordingStream:
         self.frames = len(recording) - first
 
     def window(self, position: int, layout: WindowLayout) -> dict[str, Tensor]:
-        """The window whose new frames begin so many frames after the start; the portrait is the stream's first frame."""
+        """The window whose new frames begin so many frames after the start, where the portrait is."""
         start = self._first + position - layout.continuity_frames
         span = speech_span(self._encoder, layout)
         return self._view.portrait(self._first) | self._view.window(start, layout, span, origin=self._first)

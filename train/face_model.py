@@ -190,7 +190,7 @@ def fit(seen: Seen, unit_names: tuple[str, ...]) -> FaceModel:
     rest[:, POSE_CHANNELS] = 0
     part_lips(rest, 0.0, 0.0)
     mean, effects = rest.mean(0), effects * _sensible(unit_names)
-    left, sizes, right = np.linalg.svd(rest - mean, full_matrices=False)
+    _, sizes, right = np.linalg.svd(rest - mean, full_matrices=False)
     principal = sizes[:PEOPLE, None] / np.sqrt(len(rest)) * right[:PEOPLE]
     return FaceModel(unit_names, skull, mean, effects[:count], effects[count : count + 2], principal)
 

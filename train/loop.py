@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast, send_to_device, set_seed
 from diffusers import ModelMixin
-from diffusers.models.attention_dispatch import AttentionBackendName
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
@@ -320,11 +319,8 @@ def keep_freed_memory() -> None:
 
 
 def prepare_transformer(transformer: ModelMixin, settings: RunSettings, device: torch.device) -> ModelMixin:
-    """Chooses kernels: on a CPU, plain cross-attention is several times faster than the fused one (few tokens)."""
+    """Makes a network ready to be trained under these settings."""
     transformer.to(device=device, dtype=torch.float32)
-    if device.type == "cpu":
-        for block in transformer.blocks:
-            block.attn2.processor._attention_backend = AttentionBackendName._NATIVE_MATH
     if settings.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     if settings.compile:

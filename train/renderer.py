@@ -3,7 +3,7 @@
     accelerate launch train/renderer.py --config train/configs/tiny/renderer.yaml
 
 It learns from photographs that come with landmarks (see `train/faces.py` for the folder) and from frames of a dataset
-of clips, which the face mesh labels once; from these the principal movements of lips are taken, too. In the end
+of clips, which the face mesh labels once. In the end
 `renderer` in the output folder is the component of a pipeline (`train/export.py --renderer`). Meanwhile the folder has
 `finder.safetensors` (half precision) and `finder.json`, the arguments of `LandmarkFinder`, and `state.pt`, from which
 an interrupted run resumes.
@@ -38,7 +38,6 @@ from asymtalker.renderer.renderer import FaceRenderer
 from train.config import parse_settings, start_logging
 from train.face_patches import FacePatches, Patches, eye_unit, mirror_order, reference_face
 from train.faces import LabelledFace, read_clip_faces, read_photographs
-from train.lip_movements import lip_movements, principal_movements
 from train.loop import explained, keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ SHAPE_BATCHES = 24
 class RendererSettings:
     """Attributes:
     photographs: folder of photographs with landmarks, see `train/faces.py`.
-    dataset, split: of clips, Hub id or folder; without a dataset only the finder is written.
+    dataset, split: of clips, Hub id or folder; None for photographs alone.
     clip_frames: labelled frames of each clip.
     holdout: every n-th photograph and clip is kept out of training, for the error that is logged.
     store: folder for labelled frames.
@@ -235,15 +234,10 @@ def save_finder(finder: LandmarkFinder, folder: Path) -> None:
     (folder / "finder.json").write_text(json.dumps({name: option.default for name, option in defaults.items()}))
 
 
-def write_renderer(finder: LandmarkFinder, clips: list[list[LabelledFace]], folder: Path) -> None:
-    """Writes the renderer in half precision: the finder, and how the lips of the people in the clips move."""
-    arguments = {name: option.default for name, option in inspect.signature(LandmarkFinder).parameters.items()}
-    renderer = FaceRenderer(**arguments)
+def write_renderer(finder: LandmarkFinder, folder: Path) -> None:
+    """Writes the renderer in half precision; `train/autoencoder.py` gives it the mean face."""
+    renderer = FaceRenderer()
     renderer.finder.load_state_dict(finder.state_dict())
-    movements = np.concatenate([lip_movements(np.stack([face.points for face in clip])) for clip in clips])
-    basis, deviations = principal_movements(movements, renderer.config.lip_movements)
-    renderer.lips_basis.copy_(torch.from_numpy(basis.copy()))
-    renderer.lips_scale.copy_(torch.from_numpy(deviations))
     renderer.half().save_pretrained(folder)
 
 
@@ -296,9 +290,7 @@ def main(argv: list[str] | None = None) -> None:
     training.resume()
     data.seed = (settings.seed, training.step)  # a resumed run draws anew
     train(training, data, settings, {"photographs": held_photographs, "frames": held_frames})
-    if settings.dataset:
-        clips = read_clip_faces(settings.dataset, settings.split, settings.clip_frames, settings.store)
-        write_renderer(training.average, clips, training.output / "renderer")
+    write_renderer(training.average, training.output / "renderer")
 
 
 def train(

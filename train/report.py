@@ -12,10 +12,14 @@ from PIL import Image
 
 from asymtalker import AsymTalkerPipeline, __version__
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
+from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.video import VideoWriter
 from train.clips import Clip
+from train.views import Recording
 
 SAMPLE_SECONDS = 6
+FACE = Path(__file__).resolve().parents[1] / "examples" / "nora.jpg"
+"""The portrait on which a track is shown."""
 CARD = """---
 license: apache-2.0
 library_name: diffusers
@@ -57,13 +61,16 @@ Written by AsymTalker {version}. Use it only with portraits and voices whose own
 
 
 @torch.no_grad()
-def write_sample(folder: Path, clip: Clip, target: Path, device: torch.device) -> None:
-    """Makes a sample video of a clip with the pipeline saved in a folder."""
+def write_sample(folder: Path, recording: Recording, target: Path, device: torch.device) -> None:
+    """Makes a sample video of a recording with the pipeline saved in a folder; an example lends a track its face."""
     pipeline = AsymTalkerPipeline.from_pretrained(folder).to(device)
     pipeline.set_progress_bar_config(disable=True)
-    left, top, side = (round(value) for value in clip.crop)
-    portrait = Image.fromarray(np.asarray(clip.frames[0][top : top + side, left : left + side]))
-    speech = clip.speech[: SAMPLE_SECONDS * FPS * SAMPLES_PER_FRAME].astype(np.float32) / 32768
+    if isinstance(recording, Clip):
+        left, top, side = (round(value) for value in recording.crop)
+        portrait = Image.fromarray(np.asarray(recording.frames[0][top : top + side, left : left + side]))
+    else:
+        portrait = crop_portrait(read_portrait(FACE)).image.resize(pipeline.frame_size)
+    speech = recording.speech[: SAMPLE_SECONDS * FPS * SAMPLES_PER_FRAME].astype(np.float32) / 32768
     height, width = pipeline.frame_size
     target.parent.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from asymtalker.chunks import FPS
+from asymtalker.renderer.landmarks import LIPS
+from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, OUTER_LOWER, OUTER_UPPER
 from asymtalker.renderer.motion_frame import LIP_CHANNELS, normalize
 from train.animation.performance import Performance
 from train.animation.units import UNITS
@@ -24,6 +26,12 @@ DIFFERENCE = 1.3
 """People who are drawn differ by so much more than rendered people do: photographs and paintings do."""
 UNEVEN = 0.004
 """Lip landmarks of a person are off by so much, in eye distances: landmarks are not exact, and faces not symmetric."""
+SMILES = 0.3
+"""Share of the people who show their teeth in their portrait, and shut their mouth as a video begins."""
+TEETH = (0.03, 0.18)
+"""How far a smile in a portrait parts the lips, in eye distances."""
+SETTLE = 0.85
+"""A smile of the portrait fades by this factor a frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,20 +90,32 @@ class PersonView:
     def __init__(self, track: Track, rng: np.random.Generator | None) -> None:
         self._track = track
         self._person = np.zeros(len(track.model.people))
-        self._effort, self._uneven = sum(EFFORT) / 2, 0.0
+        self._effort, self._uneven, self._smile = sum(EFFORT) / 2, 0.0, 0.0
         if rng is not None:
             self._person = DIFFERENCE * rng.standard_normal(len(self._person))
             self._effort = rng.uniform(*EFFORT)
             self._uneven = UNEVEN * rng.standard_normal(LIP_CHANNELS.stop)
+            self._smile = rng.uniform(*TEETH) * (rng.random() < SMILES)
 
-    def frames(self, indices: list[int]) -> Tensor:
-        """Motion frames by number, normalised, float32 (F, 1, 1, 93)."""
+    def frames(self, indices: list[int], origin: int = 0) -> Tensor:
+        """Motion frames by number, normalised, float32 (F, 1, 1, 93), of a person whose portrait is frame `origin`."""
         performance, model = self._track.performance, self._track.model
         moves = (getattr(performance, name)[indices] for name in ("units", "head_pose_deg", "gaze_deg"))
         frames = model.frames(*moves, self._person, self._effort)
         frames[:, LIP_CHANNELS] += self._uneven
+        if self._smile:
+            show_teeth(frames, self._smile * SETTLE ** (np.asarray(indices) - origin).clip(min=0))
         return torch.from_numpy(normalize(frames, model.mean))[:, None, None]
 
     def portrait(self, index: int) -> dict[str, Tensor]:
         """A motion frame as identity, `portrait` (1, 1, 93)."""
-        return {"portrait": self.frames([index])[0]}
+        return {"portrait": self.frames([index], index)[0]}
+
+
+def show_teeth(frames: np.ndarray, gaps: np.ndarray) -> None:
+    """Parts the lips of motion frames (F, 93) by gaps (F,) in their middle as a smile does, in place."""
+    lips = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)  # a view
+    profile = 1 - np.linspace(-1, 1, len(INNER_UPPER)) ** 2
+    for points, share in ((INNER_UPPER, -0.4), (INNER_LOWER, 0.6), (OUTER_UPPER, -0.3), (OUTER_LOWER, 0.4)):
+        places = [LIPS.index(point) for point in points]
+        lips[:, places, 1] += share * gaps[:, None] * profile  # nothing at the corners, which belong to both

@@ -23,7 +23,7 @@ Recording = Clip | Track
 class FrameView(Protocol):
     """Frames by number, channels last: uint8 (F, H, W, 3) of a clip, float32 (F, 1, 1, D) of a track."""
 
-    def frames(self, indices: list[int]) -> Tensor: ...
+    def frames(self, indices: list[int], origin: int = 0) -> Tensor: ...
 
     def portrait(self, index: int) -> dict[str, Tensor]: ...
 
@@ -39,11 +39,12 @@ class View:
     """
 
     def __init__(self, recording: Recording, size: int, rng: np.random.Generator | None, whole: bool = False) -> None:
-        self._seen: FrameView = PersonView(recording, rng) if isinstance(recording, Track) else ClipView(recording, size, rng)
-        self._speech = recording.speech.astype(np.float32) / 32768
-        self._rng = None if whole else rng
+        self._seen: FrameView = (
+            PersonView(recording, rng) if isinstance(recording, Track) else ClipView(recording, size, rng)
+        )
+        self._speech, self._rng = recording.speech, None if whole else rng
         if whole and rng is not None:
-            self._speech = augment(self._speech, rng)
+            self._speech = augment(as_floats(self._speech), rng)
 
     def portrait(self, index: int) -> dict[str, Tensor]:
         """A frame as identity image, `portrait` (H, W, C); of a clip, also where the mouth is, `mouth` (H, W)."""
@@ -53,10 +54,15 @@ class View:
         """The frames (F, H, W, C) of a window and its sound; before `origin` the first frame is held, in silence."""
         indices = [max(index, origin) for index in range(start, start + layout.window_frames)]
         speech = torch.from_numpy(self._speech[origin * SAMPLES_PER_FRAME :])
-        segment = cut_speech(speech, start - origin, layout, span)
+        segment = as_floats(cut_speech(speech, start - origin, layout, span).numpy())
         if self._rng is not None:
-            segment = torch.from_numpy(augment(segment.numpy(), self._rng))
-        return {"window": self._seen.frames(indices), "segment": segment}
+            segment = augment(segment, self._rng)
+        return {"window": self._seen.frames(indices, origin), "segment": torch.from_numpy(segment)}
+
+
+def as_floats(speech: np.ndarray) -> np.ndarray:
+    """16-bit samples as float32 in [-1, 1]; floats as they are."""
+    return speech if speech.dtype == np.float32 else speech.astype(np.float32) / 32768
 
 
 class ClipView:
@@ -80,8 +86,8 @@ class ClipView:
         limit = clip.frames.shape[1]
         self._box = (np.clip(left, 0, limit - side), np.clip(top, 0, limit - side), side)
 
-    def frames(self, indices: list[int]) -> Tensor:
-        """Frames by number, uint8 (F, S, S, 3)."""
+    def frames(self, indices: list[int], origin: int = 0) -> Tensor:
+        """Frames by number, uint8 (F, S, S, 3); where the stream began makes no difference to a clip."""
         left, top, side = self._box
         scale = self._size / side
         affine = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])

@@ -26,6 +26,8 @@ class FaceRenderer(ModelMixin, ConfigMixin):
 
     Args:
         locator, face, mouth, eye, rank: see `LandmarkFinder`.
+        sample_size: side in pixels of the square that is rendered for measurements, and at least for a face that is
+            shown smaller.
     """
 
     _keep_in_fp32_modules = ["finder", "skull", "mean_frame"]
@@ -38,6 +40,7 @@ class FaceRenderer(ModelMixin, ConfigMixin):
         mouth: Sequence[int] = (16, 32, 64),
         eye: Sequence[int] = (16, 24, 48),
         rank: int = 64,
+        sample_size: int = 256,
     ) -> None:
         super().__init__()
         self.finder = LandmarkFinder(locator, face, mouth, eye, rank)
