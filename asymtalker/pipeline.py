@@ -100,10 +100,10 @@ class AsymTalkerPipeline(DiffusionPipeline):
         vae: a causal video autoencoder (AutoencoderPatchKLT, AutoencoderKLWan, AutoencoderKLLTXVideo).
         speech_encoder: LogMelSpeechEncoder or Wav2Vec2SpeechEncoder.
         scheduler: FlowMatchLCMScheduler for a few-step student, FlowMatchEulerDiscreteScheduler for a teacher.
-        renderer: moves the portrait in its own pixels, for an autoencoder of motion frames; without one, frames are what
-            the autoencoder decodes.
+        renderer: moves the portrait in its own pixels, for an autoencoder of motion frames; without one, frames are
+            what the autoencoder decodes.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
-        live_window_frames: frames of a window for a live stream, if it was trained for shorter ones, too; None: the same.
+        live_window_frames: frames of a window in a live stream, for a checkpoint of several lengths; None: the same.
         first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
             window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
         num_inference_steps: steps that the checkpoint was trained for.
@@ -195,7 +195,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """(width, height) in pixels that the checkpoint was trained at; of one with a renderer, at which it is measured."""
+        """(width, height) in pixels that the checkpoint was trained at; with a renderer, those that it is measured at."""
         if self.renderer is not None:
             return self.renderer.config.sample_size, self.renderer.config.sample_size
         height, width = self.transformer.config.sample_size

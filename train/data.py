@@ -42,7 +42,7 @@ class WindowLaw:
         quiet_reference: probability of a reference from a quiet moment of the clip, however far, where there is one:
             people give portraits with their mouth shut.
         jitter: vary crop or person, and the sound (`train.sound`).
-        new_latents: numbers of new latents in a window, one of which is drawn for each batch; empty: the checkpoint's own.
+        new_latents: numbers of new latents in a window, one of which is drawn for each batch; none: the checkpoint's.
     """
 
     cold_start: float = 0.1

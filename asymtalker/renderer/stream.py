@@ -55,7 +55,7 @@ class FaceStream:
         self._spoken = 0.0
 
     def hold(self, still: Tensor) -> None:
-        """Takes the portrait's motion frame (93, 1, 1) as the autoencoder gives it back: as against that, faces move."""
+        """Takes the portrait's motion frame (93, 1, 1) as the autoencoder gives it back: faces move as against that."""
         self._still = self._measures(still[:, None])[0]
 
     def render(self, frames: Tensor) -> np.ndarray:
