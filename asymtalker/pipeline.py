@@ -347,7 +347,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             size: (width, height) of frames without a renderer; default: the checkpoint's own.
             layout: of the windows; default: the checkpoint's own.
         """
-        layout, faces = layout or self.layout, []
+        faces = []
         if self.renderer is not None:
             images = image if isinstance(image, list) else [image]
             faces = [FaceStream(self.renderer, _as_square(one), keep_smile) for one in images]
@@ -355,6 +355,38 @@ class AsymTalkerPipeline(DiffusionPipeline):
         else:
             width, height = size or self.frame_size
             portrait = self.video_processor.preprocess(image, height=height, width=width)
+        state = self.start_stream(
+            portrait,
+            steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+            color_match=0.0 if faces else color_match,
+            reference_mode=reference_mode,
+            layout=layout,
+        )
+        state.form, state.faces = (len(image),) if isinstance(image, list) else (), faces
+        if faces:
+            with self._turn, self._vae_lock, stage(REFERENCE):
+                held = decode_latents(self.vae, state.continuity)[:, :, -1]
+            for face, frame in zip(faces, held, strict=True):
+                face.hold(frame)
+        return state
+
+    @torch.no_grad()
+    def start_stream(
+        self,
+        portrait: Tensor,
+        steps: int,
+        *,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        color_match: float = 0.0,
+        reference_mode: ReferenceMode = "temporal",
+        layout: WindowLayout | None = None,
+    ) -> StreamState:
+        """The state before the first chunk of a stream of portraits as the autoencoder takes frames, (B, C, H, W) in
+        [-1, 1]: `next_chunk` then gives frames of this kind, and nothing is rendered."""
+        layout = layout or self.layout
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
@@ -362,9 +394,6 @@ class AsymTalkerPipeline(DiffusionPipeline):
             reference = temporal_reference(self.vae, portrait, layout, reference_mode)
             held = still(portrait, self.config.first_continuity_frames or layout.continuity_frames)
             continuity = continuity_reference(self.vae, held, layout)
-            if faces:
-                for face, frames in zip(faces, decode_latents(self.vae, continuity), strict=True):
-                    face.hold(frames[:, -1])
         return StreamState(
             layout=layout,
             portrait=portrait,
@@ -373,9 +402,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             scheduler=scheduler,
             generator=generator,
             guidance_scale=guidance_scale,
-            color_match=0.0 if faces else color_match,
-            form=(len(image),) if isinstance(image, list) else (),
-            faces=faces,
+            color_match=color_match,
         )
 
     @torch.no_grad()
