@@ -170,6 +170,11 @@ class AsymTalkerPipeline(DiffusionPipeline):
             first_continuity_frames=first_continuity_frames,
             live_window_frames=live_window_frames,
         )
+        if transformer.config.get("motion_prior") is not None:
+            raise ValueError(
+                "This checkpoint was made for AsymTalker 0.1: its network has a motion prior, which moved into the "
+                "renderer. Install asymtalker 0.1 for it, or train it anew (train/README.md)."
+            )
         if renderer is not None and vae.config.in_channels != CHANNELS:
             raise ValueError(
                 f"A renderer needs an autoencoder of motion frames, of {CHANNELS} channels, not of "
@@ -195,7 +200,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """(width, height) in pixels that the checkpoint was trained at; with a renderer, those that it is measured at."""
+        """(width, height) in pixels that the checkpoint was trained at, or is measured at if it has a renderer."""
         if self.renderer is not None:
             return self.renderer.config.sample_size, self.renderer.config.sample_size
         height, width = self.transformer.config.sample_size

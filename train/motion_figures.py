@@ -118,7 +118,8 @@ def silent_frames(track: Track, frames: int) -> np.ndarray:
 def figures(performed: list[Performed], period: int) -> dict[str, float]:
     """The figures of short rollouts; `period` is the number of new frames in a window."""
     pairs = [(opening(one.made), opening(one.true)) for one in performed]
-    shut, all_of_them = np.sum([closures(made, one.track) for (made, _), one in zip(pairs, performed, strict=True)], 0)
+    counts = [[closures(gap, one.track) for gap in pair] for pair, one in zip(pairs, performed, strict=True)]
+    (shut, phones), (truly_shut, _) = np.sum(counts, axis=0)
     spoken, resting = [], []
     for (made, _), one in zip(pairs, performed, strict=True):
         silent = silent_frames(one.track, len(made))
@@ -126,7 +127,8 @@ def figures(performed: list[Performed], period: int) -> dict[str, float]:
         spoken.append(speed[~silent].mean())
         resting.append(speed[silent].mean() if silent.any() else np.nan)
     return {
-        "closures": shut / max(all_of_them, 1),
+        "closures": shut / max(phones, 1),
+        "true_closures": truly_shut / max(phones, 1),
         "lips": float(np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])),
         "reach": float(np.mean([made.std() / true.std() for made, true in pairs])),
         "silence": float(np.nanmean(resting) / np.mean(spoken)),
