@@ -33,6 +33,8 @@ CLOSED = 0.2
 MARGIN = 1
 """Frames before and after a phone that count as its own."""
 LONG_STREAMS = 8
+LEAST_FRAMES, GROUP = 75, 8
+"""Tracks that are shorter are left out; so many of about one length are performed in step."""
 BLINK = 0.5
 """An eye that is open by less than this share of its usual opening blinks."""
 SILENT_DB = -35.0
@@ -198,6 +200,28 @@ def _energy_ratio(made: list[np.ndarray], true: list[np.ndarray]) -> float:
     return float(np.sqrt(sum(map(_energy, made)) / sum(map(_energy, true))))
 
 
+def short_figures(
+    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, new_latents: int | None = None
+) -> dict[str, float]:
+    """The figures of tracks that are performed from their beginning, those of one length together."""
+    spoken = sorted((track for track in tracks if len(track) >= LEAST_FRAMES), key=len)
+    groups = [spoken[first : first + GROUP] for first in range(0, len(spoken), GROUP)]
+    performed = [one for group in groups for one in perform(pipeline, group, steps, new_latents=new_latents)]
+    return figures(performed, pipeline.layout.temporal_ratio * (new_latents or pipeline.layout.new_latents))
+
+
+def long_figures(
+    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seconds: float, new_latents: int | None = None
+) -> dict[str, float]:
+    """The figures of drift of a few people who go on for so many seconds, their sound repeated."""
+    tracks = [track for track in tracks if track.performance.phones][:LONG_STREAMS]
+    views = [PersonView(track, np.random.default_rng((0, number))) for number, track in enumerate(tracks)]
+    samples = int(seconds * FPS) * SAMPLES_PER_FRAME
+    speech = np.stack([np.resize(as_floats(track.speech), samples) for track in tracks])
+    portraits = torch.stack([view.frames([0])[0, 0, 0] for view in views])
+    return drift(generate(pipeline, portraits, torch.from_numpy(speech), steps, new_latents=new_latents).numpy())
+
+
 def main() -> None:
     start_logging()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -212,20 +236,11 @@ def main() -> None:
     args = parser.parse_args()
     pipeline = open_pipeline(args.checkpoint)
     steps = args.steps or pipeline.config.num_inference_steps
-    tracks = load_tracks(args.dataset, args.face_model)[:: args.holdout][: args.tracks]
+    tracks = load_tracks(args.dataset, args.face_model)[:: args.holdout]
     if args.seconds is None:
-        performed = perform(pipeline, tracks, steps, new_latents=args.new_latents)
-        new = args.new_latents or pipeline.layout.new_latents
-        found = figures(performed, pipeline.layout.temporal_ratio * new)
+        found = short_figures(pipeline, tracks[: args.tracks], steps, args.new_latents)
     else:
-        tracks = tracks[:LONG_STREAMS]
-        portraits = torch.stack(
-            [PersonView(track, np.random.default_rng((0, n))).frames([0])[0, 0, 0] for n, track in enumerate(tracks)]
-        )
-        samples = int(args.seconds * FPS) * SAMPLES_PER_FRAME
-        speech = np.stack([np.resize(as_floats(track.speech), samples) for track in tracks])
-        made = generate(pipeline, portraits, torch.from_numpy(speech), steps, new_latents=args.new_latents)
-        found = drift(made.numpy())
+        found = long_figures(pipeline, tracks, steps, args.seconds, args.new_latents)
     print(json.dumps({name: round(value, 4) for name, value in found.items()}))
 
 
