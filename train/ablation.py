@@ -5,8 +5,8 @@
 Every arm is `train/akd.py` with a few settings changed; the teachers that they start from, run chunk by chunk, are more
 of them. Each is evaluated twice by `asymtalker.evaluation`: in long rollouts, and on clips beside the real ones; arms
 that generate motion frames are measured before anything is rendered, too (`train/motion_figures.py`), which takes
-minutes instead of hours. `report/` has the tables and the page. What is done already is not done again; several of these may work on one folder,
-each `only` on some arms.
+minutes instead of hours. `report/` has the tables and the page. What is done already is not done again; several of
+these may work on one folder, each `only` on some arms.
 """
 
 import sys
@@ -29,8 +29,7 @@ from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
 from train import akd, autoencoder, teacher
 from train.config import DataSettings, parse_settings
 from train.loop import explained, keep_freed_memory
-from train.motion_figures import long_figures, short_figures
-from train.tracks import load_tracks
+from train.motion_figures import long_figures, performances, short_figures
 
 KINDS = ("motion", "long", "paired")
 METRICS = tuple(name for name in OFFLINE if name != "resources")
@@ -255,7 +254,7 @@ def measure_motion(arm: Arm, settings: AblationSettings) -> None:
     path = _folder(arm, "motion", settings) / "figures.json"
     if path.exists():
         return
-    tracks = load_tracks(settings.performances, settings.face_model)[:: settings.holdout]
+    tracks = performances(settings.performances, settings.face_model, settings.holdout)
     pipeline = AsymTalkerPipeline.from_pretrained(arm.pipeline)
     steps = arm.steps or pipeline.config.num_inference_steps
     found = short_figures(pipeline, tracks, steps) | long_figures(pipeline, tracks, steps, settings.seconds)

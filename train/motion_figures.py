@@ -21,6 +21,7 @@ from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
 from asymtalker.renderer.landmarks import LIPS
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize
+from train.animation.performance import Performance
 from train.config import start_logging
 from train.loop import open_pipeline
 from train.tracks import PersonView, Track, load_tracks
@@ -100,9 +101,7 @@ def closures(gap: np.ndarray, track: Track) -> tuple[int, int]:
     low, high = np.percentile(gap, [5, 95])
     shut = gap < low + CLOSED * (high - low)
     spans = [
-        span
-        for phone, span in zip(track.performance.phones, track.performance.phone_spans, strict=True)
-        if phone in BILABIALS
+        span for phone, span in zip(track.source.phones, track.source.phone_spans, strict=True) if phone in BILABIALS
     ]
     spans = [span for span in spans if span[1] * FPS < len(gap)]
     closed = [shut[max(round(a * FPS) - MARGIN, 0) : round(b * FPS) + MARGIN + 1].any() for a, b in spans]
@@ -200,6 +199,11 @@ def _energy_ratio(made: list[np.ndarray], true: list[np.ndarray]) -> float:
     return float(np.sqrt(sum(map(_energy, made)) / sum(map(_energy, true))))
 
 
+def performances(dataset: str, face_model: str, holdout: int) -> list[Track]:
+    """Every n-th track of a folder; only of performances phones are known."""
+    return [track for track in load_tracks(dataset, face_model)[::holdout] if isinstance(track.source, Performance)]
+
+
 def short_figures(
     pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, new_latents: int | None = None
 ) -> dict[str, float]:
@@ -214,7 +218,7 @@ def long_figures(
     pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seconds: float, new_latents: int | None = None
 ) -> dict[str, float]:
     """The figures of drift of a few people who go on for so many seconds, their sound repeated."""
-    tracks = [track for track in tracks if track.performance.phones][:LONG_STREAMS]
+    tracks = [track for track in tracks if track.source.phones][:LONG_STREAMS]
     views = [PersonView(track, np.random.default_rng((0, number))) for number, track in enumerate(tracks)]
     samples = int(seconds * FPS) * SAMPLES_PER_FRAME
     speech = np.stack([np.resize(as_floats(track.speech), samples) for track in tracks])
@@ -236,7 +240,7 @@ def main() -> None:
     args = parser.parse_args()
     pipeline = open_pipeline(args.checkpoint)
     steps = args.steps or pipeline.config.num_inference_steps
-    tracks = load_tracks(args.dataset, args.face_model)[:: args.holdout]
+    tracks = performances(args.dataset, args.face_model, args.holdout)
     if args.seconds is None:
         found = short_figures(pipeline, tracks[: args.tracks], steps, args.new_latents)
     else:
