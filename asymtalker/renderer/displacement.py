@@ -1,9 +1,9 @@
 """Where each pixel of a frame lies in the portrait: a smooth displacement that carries the landmarks exactly.
 
 The displacement is a thin-plate spline through the landmarks that move (lips, jaw, brows) and those that stay. Lips
-part, so there are two of them, one for what is above the mouth and one for what is below, and the frame takes the one or
-the other on either side of the line where the lips meet. The head's pose moves the whole face, with the parallax that
-the depth of the landmarks gives, and fades to nothing towards the border of the square.
+part, so there are two of them, one for what is above the mouth and one for what is below, and the frame takes the one
+or the other on either side of the line where the lips meet. The head's pose moves the whole face, with the parallax
+that the depth of the landmarks gives, and fades to nothing towards the border of the square.
 """
 
 from __future__ import annotations
