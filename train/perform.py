@@ -16,20 +16,41 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Pyt
 import dataclasses
 import json
 import logging
+import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from asymtalker.chunks import SAMPLING_RATE
 from train.animation.manner import Manner
-from train.animation.performance import Performance, animate
+from train.animation.performance import Performance, Utterance, animate
 from train.config import parse_settings, start_logging
 from train.voices.corpus import clips_of, read_performance
+from train.voices.espeak import espeak_voices
+from train.voices.festival import festival_voices
 from train.voices.flite import flite_voices
 from train.voices.joining import join
+from train.voices.nonspeech import KINDS, nonspeech
 from train.voices.sentences import sentences
 
 logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+FEWEST_PHONES = 5
+"""Of a sentence."""
+
+
+class Voice(Protocol):
+    """Something that reads texts of the language `reads`."""
+
+    reads: str
+
+    @property
+    def name(self) -> str: ...
+
+    def speak(self, text: str, rng: np.random.Generator) -> Utterance: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +61,9 @@ class PerformSettings:
         output: folder for them.
         corpus: folder of a dataset whose clips have their truth beside them (`truth/*.npz`), or none.
         flite_hours: hours of English by the voices of Debian's flite.
+        festival_hours: hours of several languages by the voices of Debian's festival.
+        espeak_hours: hours of several languages by espeak-ng.
+        nonspeech_hours: hours of noise, music, clicks, breaths and silence.
         seconds: how long a synthetic performance is at least; it ends with its sentence.
         seed: of everything random.
     """
@@ -47,6 +71,9 @@ class PerformSettings:
     output: str
     corpus: str | None = None
     flite_hours: float = 0.0
+    festival_hours: float = 0.0
+    espeak_hours: float = 0.0
+    nonspeech_hours: float = 0.0
     seconds: float = 10.0
     seed: int = 0
 
@@ -84,18 +111,47 @@ def corpus_source(dataset: Path) -> Source:
     return Source("corpus", make, count=len(clips))
 
 
-def voice_source(name: str, voices: list, hours: float, seconds: float) -> Source:
+def voice_source(name: str, voices: Sequence[Voice], hours: float, seconds: float) -> Source:
     """Voices that take turns to read sentences of their languages, performed by a new person each time."""
-    texts = {voice.language: sentences(voice.language) for voice in voices}
+    texts = {language: sentences(language) for language in {voice.reads for voice in voices}}
 
     def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
         voice, spoken = voices[index % len(voices)], []
-        while sum(len(utterance.speech) for utterance in spoken) < seconds * 16_000:
-            spoken.append(voice.speak(rng.choice(texts[voice.language]), rng))
+        while sum(len(utterance.speech) for utterance in spoken) < seconds * SAMPLING_RATE:
+            spoken.append(speak_any(voice, texts[voice.reads], rng))
         utterance = join(spoken, rng)
         return animate(utterance, Manner.draw(rng), rng), utterance.text
 
     return Source(name, make, hours)
+
+
+def nonspeech_source(hours: float, seconds: float) -> Source:
+    """Kinds of sound that take turns, each with a person who keeps still."""
+
+    def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
+        return animate(nonspeech(KINDS[index % len(KINDS)], seconds, rng), Manner.draw(rng), rng), ""
+
+    return Source("nonspeech", make, hours)
+
+
+def speak_any(voice: Voice, texts: list[str], rng: np.random.Generator) -> Utterance:
+    """A sentence at random, read by a voice; it may find some sentences unreadable.
+
+    Raises:
+        ValueError: it could read none of several; the cause is that of the last.
+    """
+    for _ in range(ATTEMPTS):
+        text = str(rng.choice(texts))
+        try:
+            utterance = voice.speak(text, rng)
+        except (ValueError, subprocess.SubprocessError) as error:
+            logger.warning("%s left out %r: %s", voice.name, text, error)
+            last = error
+        else:
+            if len(utterance.phones) >= FEWEST_PHONES:
+                return utterance
+            last = ValueError(f"{len(utterance.phones)} phones in {text!r}")
+    raise ValueError(f"{voice.name} cannot read: is it installed?") from last
 
 
 def sources_of(settings: PerformSettings) -> list[Source]:
@@ -103,8 +159,15 @@ def sources_of(settings: PerformSettings) -> list[Source]:
     sources = []
     if settings.corpus:
         sources.append(corpus_source(Path(settings.corpus)))
-    if settings.flite_hours:
-        sources.append(voice_source("flite", flite_voices(), settings.flite_hours, settings.seconds))
+    for name, voices, hours in (
+        ("flite", flite_voices(), settings.flite_hours),
+        ("festival", festival_voices(), settings.festival_hours),
+        ("espeak", espeak_voices(), settings.espeak_hours),
+    ):
+        if hours:
+            sources.append(voice_source(name, voices, hours, settings.seconds))
+    if settings.nonspeech_hours:
+        sources.append(nonspeech_source(settings.nonspeech_hours, settings.seconds))
     return sources
 
 

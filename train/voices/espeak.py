@@ -1,0 +1,134 @@
+"""The voices of espeak-ng, through its library, which tells when each phoneme starts."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from asymtalker.media.speech import read_speech
+from train.animation.performance import Utterance
+
+SYNCHRONOUS, PHONEMES_AS_IPA = 2, 1 | 2
+PHONEME = 7
+UTF8 = 1
+RATE, PITCH, PITCH_RANGE = 1, 3, 4
+"""Values of espeak-ng's `speak_lib.h`."""
+VOICES = {
+    "es": "es",
+    "cmn-latn-pinyin": "zh",
+    "es-419": "es",
+    "de": "de",
+    "it": "it",
+    "pt-br": "pt",
+    "en-us": "en",
+    "ru": "ru",
+}
+"""Voices, and their languages. They read texts of these."""
+RANGES = {RATE: (120, 185), PITCH: (25, 75), PITCH_RANGE: (30, 80)}
+"""Words a minute, and pitch and its range on a scale to 100, drawn uniformly."""
+VARIANTS = ("m1", "f1", "m3", "f2", "klatt", "f3", "m7", "f4", "klatt3", "f5", "m4", "croak")
+
+
+class _Name(ctypes.Union):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _Name),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@dataclass(frozen=True)
+class EspeakVoice:
+    """A voice of espeak-ng.
+
+    Attributes:
+        base: a key of `VOICES`.
+        variant: of the voice quality.
+        language: code of it.
+    """
+
+    base: str
+    variant: str
+    language: str
+
+    @property
+    def name(self) -> str:
+        return f"espeak/{self.base}+{self.variant}"
+
+    @property
+    def reads(self) -> str:
+        return self.language
+
+    def speak(self, text: str, rng: np.random.Generator) -> Utterance:
+        """Reads a text, at a tempo, pitch and liveliness drawn at random.
+
+        Raises:
+            ValueError: espeak-ng does not have the voice.
+        """
+        library, sampling_rate = _library()
+        if library.espeak_SetVoiceByName(f"{self.base}+{self.variant}".encode()):
+            raise ValueError(f"espeak-ng has no voice {self.base}+{self.variant}.")
+        for parameter, value in (
+            (RATE, rng.uniform(120, 185)),
+            (PITCH, rng.uniform(25, 75)),
+            (PITCH_RANGE, rng.uniform(30, 80)),
+        ):
+            library.espeak_SetParameter(parameter, int(value), 0)
+        sound, phones = _synthesise(library, text)
+        starts = np.array([sample for sample, _ in phones]) / sampling_rate
+        spans = np.stack([starts, np.append(starts[1:], len(sound) / sampling_rate)], axis=1)
+        kept = [i for i, (_, name) in enumerate(phones) if not name.startswith("(") and spans[i, 1] > spans[i, 0]]
+        names = [phones[i][1] for i in kept]
+        return Utterance(read_speech((sampling_rate, sound)), names, spans[kept], "ipa", self.name, self.language, text)
+
+
+def espeak_voices() -> list[EspeakVoice]:
+    """Every language with several variants, languages taking turns."""
+    bases = list(VOICES)
+    return [EspeakVoice(base, variant, VOICES[base]) for variant in VARIANTS for base in bases]
+
+
+@cache
+def _library() -> tuple[ctypes.CDLL, int]:
+    """The library, and its sampling rate in Hz. It has one state for the whole process."""
+    library = ctypes.CDLL("libespeak-ng.so.1")
+    sampling_rate = library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEMES_AS_IPA)
+    if sampling_rate <= 0:
+        raise ValueError("espeak-ng does not start: apt-get install espeak-ng.")
+    return library, sampling_rate
+
+
+def _synthesise(library: ctypes.CDLL, text: str) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Sound, int16 (n,), and the first sample and IPA name of each phoneme."""
+    blocks, phones = [], []
+
+    def receive(samples: ctypes.Array, count: int, events: ctypes.Array) -> int:
+        if samples and count:
+            blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events[index].type:
+            if events[index].type == PHONEME:
+                phones.append((events[index].sample, events[index].id.string.decode(errors="ignore")))
+            index += 1
+        return 0
+
+    callback = _Callback(receive)  # must live until the sound is made
+    library.espeak_SetSynthCallback(callback)
+    encoded = text.encode()
+    library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, UTF8, None, None)
+    return np.concatenate(blocks), phones
