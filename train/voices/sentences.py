@@ -30,6 +30,8 @@ FOLDER = "/usr/share/games/fortunes"
 UNREADABLE = {"art", "ascii-art", "translate-me"}
 SHORTEST, LONGEST = 25, 160
 """Of a sentence, in characters."""
+MISREAD = re.compile("[ÃÂ\x80-\x9f]")
+"""Letters of text that was decoded wrongly before it was packaged."""
 SENTENCE = re.compile(r"(?<![\w.])[^\W\d_][^\d_|<>{}\[\]()*/\\=+#@~^%\"]*?[.!?](?=\s|$)")
 
 
@@ -86,6 +88,7 @@ def split_sentences(text: str) -> list[str]:
         entry = re.sub(r"^\s*--.*", "", re.sub(r"\x1b\[[\d;]*m|.\x08", "", entry), flags=re.MULTILINE | re.DOTALL)
         for match in SENTENCE.finditer(" ".join(entry.split())):
             sentence = match.group()
-            if SHORTEST <= len(sentence) <= LONGEST and sentence[0].isupper() and not sentence.isupper():
+            readable = sentence[0].isupper() and not sentence.isupper() and not MISREAD.search(sentence)
+            if readable and SHORTEST <= len(sentence) <= LONGEST:
                 found.append(sentence)
     return found
