@@ -57,9 +57,9 @@ def sentences(language: str) -> list[str]:
 def _mandarin() -> list[str]:
     """Phrases of random syllables with random tones: espeak-ng reads Pinyin, but few Chinese characters."""
     rng = np.random.default_rng(0)
-    phrases = []
+    known, phrases = MANDARIN.split(), []
     for length in rng.integers(5, 15, MANDARIN_SENTENCES):
-        syllables = zip(rng.choice(MANDARIN.split(), length), rng.integers(1, 5, length), strict=True)
+        syllables = zip(rng.choice(known, length), rng.integers(1, 5, length), strict=True)
         phrases.append(" ".join(f"{syllable}{tone}" for syllable, tone in syllables) + ".")
     return phrases
 
