@@ -52,8 +52,11 @@ def closures(performance):
 def test_bilabials_close_whoever_speaks_and_however_fast(seconds):
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        closed = closures(animate(utterance(seconds=seconds, rng=rng), Manner.draw(rng), rng))
+        performance = animate(utterance(seconds=seconds, rng=rng), Manner.draw(rng), rng)
+        closed = closures(performance)
         assert len(closed) == 8 and all(closed)
+        middles = nearest_frames(performance.phone_spans)[np.isin(performance.phones, ["p", "b", "m"])]
+        assert (mouth_opening(performance.units)[middles] < -0.15).all()  # pressed together, whatever the sampling
 
 
 def test_bilabials_between_open_vowels_close():
