@@ -12,6 +12,7 @@ from tests.train.conftest import write_clip
 from train import perform
 from train.animation.performance import Performance, Utterance
 from train.animation.units import UNITS, mouth_opening
+from train.voices.espeak import phone_spans
 from train.voices.festival import read_labels
 from train.voices.flite import read_durations
 from train.voices.joining import LEVEL, join
@@ -151,6 +152,14 @@ def test_lists_of_phones_are_read():
     phones, spans = read_labels("separator ;\n#\n0.3000 100 #\n0.3715 100 t\n")
     assert phones == ["#", "t"]
     np.testing.assert_allclose(spans, [[0, 0.3], [0.3, 0.3715]])
+
+
+def test_plosives_of_espeak_begin_with_their_closure():
+    events = [(0.0, "a"), (0.2, "p"), (0.24, "a"), (0.3, "(en)"), (0.3, "b"), (0.36, "tʃ"), (0.37, "t"), (0.5, "")]
+    phones, spans = phone_spans(events, 0.6)
+    assert phones == ["a", "p", "a", "b", "tʃ", "t", ""]
+    starts = [0, 0.145, 0.215, 0.27, 0.305, 0.325, 0.385]
+    np.testing.assert_allclose(spans, np.stack([starts, [*starts[1:], 0.6]], axis=1))
 
 
 def test_sentences_are_whole_and_readable():

@@ -29,6 +29,12 @@ VOICES = {
 """Voices, and their languages. They read texts of these."""
 RANGES = {RATE: (120, 185), PITCH: (25, 75), PITCH_RANGE: (30, 80)}
 """Words a minute, and pitch and its range on a scale to 100, drawn uniformly."""
+VOICELESS, VOICED, FRICATIVES = set("ptkcqʈ"), set("bdɡɟɖ"), set("szʃʒɕʑʂʐfx")
+CLOSURES = dict.fromkeys(VOICELESS, 0.055) | dict.fromkeys(VOICED, 0.03)
+"""Seconds by which the closure of a plosive begins before its event: measured, the sound is silent there."""
+RELEASE = 0.015
+SHORTEST = 0.02
+"""What a plosive leaves at least of the phone before it, in seconds."""
 VARIANTS = ("m1", "f1", "m3", "f2", "klatt", "f3", "m7", "f4", "klatt3", "f5", "m4", "croak")
 
 
@@ -90,11 +96,33 @@ class EspeakVoice:
         ):
             library.espeak_SetParameter(parameter, int(value), 0)
         sound, phones = _synthesise(library, text)
-        starts = np.array([sample for sample, _ in phones]) / sampling_rate
-        spans = np.stack([starts, np.append(starts[1:], len(sound) / sampling_rate)], axis=1)
-        kept = [i for i, (_, name) in enumerate(phones) if not name.startswith("(") and spans[i, 1] > spans[i, 0]]
-        names = [phones[i][1] for i in kept]
-        return Utterance(read_speech((sampling_rate, sound)), names, spans[kept], "ipa", self.name, self.language, text)
+        names, spans = phone_spans(
+            [(sample / sampling_rate, name) for sample, name in phones], len(sound) / sampling_rate
+        )
+        speech = read_speech((sampling_rate, sound))
+        return Utterance(speech, names, spans, "ipa", self.name, self.language, text)
+
+
+def phone_spans(events: list[tuple[float, str]], end: float) -> tuple[list[str], np.ndarray]:
+    """Phones and their spans (n, 2) in seconds, from espeak-ng's events.
+
+    The event of a plosive tells of its burst; the closure before it is moved from the phone before to the plosive, and
+    what follows the burst of a voiceless one to the phone after it. Names in brackets are switches of language.
+
+    Args:
+        events: time in seconds and IPA name of each phoneme.
+        end: of the sound, in seconds.
+    """
+    events = [(time, name) for time, name in events if not name.startswith("(")]
+    starts = np.array([time for time, _ in events] + [end])
+    for index, (time, name) in enumerate(events):
+        earliest = starts[index - 1] + SHORTEST if index else 0.0
+        starts[index] = max(starts[index] - CLOSURES.get(name[:1], 0.0), min(earliest, starts[index]))
+        if name[:1] in VOICELESS and not set(name) & FRICATIVES:
+            starts[index + 1] = min(time + RELEASE, starts[index + 1])
+    spans = np.stack([starts[:-1], starts[1:]], axis=1)
+    kept = np.flatnonzero(spans[:, 1] > spans[:, 0])
+    return [events[index][1] for index in kept], spans[kept]
 
 
 def espeak_voices() -> list[EspeakVoice]:
