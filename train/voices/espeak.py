@@ -89,12 +89,8 @@ class EspeakVoice:
         library, sampling_rate = _library()
         if library.espeak_SetVoiceByName(f"{self.base}+{self.variant}".encode()):
             raise ValueError(f"espeak-ng has no voice {self.base}+{self.variant}.")
-        for parameter, value in (
-            (RATE, rng.uniform(120, 185)),
-            (PITCH, rng.uniform(25, 75)),
-            (PITCH_RANGE, rng.uniform(30, 80)),
-        ):
-            library.espeak_SetParameter(parameter, int(value), 0)
+        for parameter, (low, high) in RANGES.items():
+            library.espeak_SetParameter(parameter, int(rng.uniform(low, high)), 0)
         sound, phones = _synthesise(library, text)
         names, spans = phone_spans(
             [(sample / sampling_rate, name) for sample, name in phones], len(sound) / sampling_rate
