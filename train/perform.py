@@ -181,7 +181,7 @@ def speak_any(voice: Voice, texts: list[str], rng: np.random.Generator) -> Utter
         ValueError: it could read none of several; the cause is that of the last.
     """
     for _ in range(ATTEMPTS):
-        text = str(rng.choice(texts))
+        text = texts[rng.integers(len(texts))]
         try:
             utterance = voice.speak(text, rng)
         except (ValueError, subprocess.SubprocessError) as error:
@@ -218,10 +218,7 @@ def perform(settings: PerformSettings) -> None:
     """Fills the folder."""
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
-    listing = output / "metadata.jsonl"
-    done = (
-        {row["file_name"]: row for row in map(json.loads, listing.read_text().splitlines())} if listing.exists() else {}
-    )
+    done = made_before(output)
     sources = sources_of(settings)
     while remaining := [source for source in sources if not source.finished]:
         for source in remaining:

@@ -85,6 +85,7 @@ class EspeakVoice:
 
         Raises:
             ValueError: espeak-ng does not have the voice.
+            OSError: espeak-ng is not installed.
         """
         library, sampling_rate = _library()
         if library.espeak_SetVoiceByName(f"{self.base}+{self.variant}".encode()):
@@ -131,10 +132,7 @@ def espeak_voices() -> list[EspeakVoice]:
 def _library() -> tuple[ctypes.CDLL, int]:
     """The library, and its sampling rate in Hz. It has one state for the whole process."""
     library = ctypes.CDLL("libespeak-ng.so.1")
-    sampling_rate = library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEMES_AS_IPA)
-    if sampling_rate <= 0:
-        raise ValueError("espeak-ng does not start: apt-get install espeak-ng.")
-    return library, sampling_rate
+    return library, library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEMES_AS_IPA)
 
 
 def _synthesise(library: ctypes.CDLL, text: str) -> tuple[np.ndarray, list[tuple[int, str]]]:
