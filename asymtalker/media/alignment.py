@@ -52,6 +52,14 @@ class Phone:
     end: float
 
 
+def check_alignment() -> None:
+    """Raises AlignmentUnavailableError if pocketsphinx is not installed."""
+    try:
+        import pocketsphinx  # noqa: F401
+    except ImportError as error:
+        raise AlignmentUnavailableError("Phones with times need pocketsphinx: pip install pocketsphinx.") from error
+
+
 def align(speech: np.ndarray, text: str) -> list[Phone]:
     """Finds when each phone of a text is spoken.
 
@@ -138,10 +146,9 @@ def _words(text: str) -> list[str]:
 
 def _decoder(bestpath: bool = True, phones_only: bool = False) -> Decoder:
     """A fresh decoder: one that has heard speech before adapts to it, and would give other times."""
-    try:
-        from pocketsphinx import Decoder, get_model_path
-    except ImportError as error:
-        raise AlignmentUnavailableError("Phones with times need pocketsphinx: pip install pocketsphinx.") from error
+    check_alignment()
+    from pocketsphinx import Decoder, get_model_path
+
     allphone = get_model_path("en-us/en-us-phone.lm.bin") if phones_only else None
     return Decoder(lm=None, allphone=allphone, bestpath=bestpath, loglevel="FATAL")
 
