@@ -101,7 +101,10 @@ def align(speech: np.ndarray, text: str) -> list[Phone]:
 
 
 def recognize_phones(speech: np.ndarray) -> list[Phone]:
-    """Guesses the phones of speech without a text; many are wrong, so prefer `align` where the text is known.
+    """Guesses the phones of speech without a text: prefer `align` where the text is known.
+
+    On 42 recordings of speakers of English, most of them with an accent, 38 % of the time in speech had the phone that
+    `align` gave it.
 
     Args:
         speech: mono samples in [−1, 1] at 16 kHz, float32 (samples,).
