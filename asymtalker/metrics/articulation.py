@@ -4,8 +4,8 @@ All take a curve of `asymtalker.metrics.face_mesh` without NaN (`fill_gaps`), an
 times (`asymtalker.media.alignment`). Curves are compared with their own range, from the 5th to the 95th percentile of
 the clip, so that the face and the unit do not matter.
 
-"Rendered clips" are 42 test clips of the project's corpus, whose lips follow the phones by rule: videos read by the face
-mesh, phones by forced alignment. Thresholds that are ours were chosen on 40 of its training clips.
+"Rendered clips" are 42 test clips of the project's corpus, whose lips follow the phones by rule: their videos as the
+face mesh reads them, phones by forced alignment. RAISED was chosen on 40 of its training clips.
 """
 
 from __future__ import annotations
