@@ -11,7 +11,7 @@ import numpy as np
 from asymtalker.chunks import FPS
 from asymtalker.evaluation.articulation import MEASURES, Measure
 from asymtalker.evaluation.settings import EvaluationSettings
-from asymtalker.media.alignment import Phone
+from asymtalker.media.alignment import SILENCE, Phone
 from asymtalker.metrics import (
     BlinkRate,
     ClipMetric,
@@ -279,7 +279,8 @@ def _phones(record: Record) -> list[Phone]:
 
 
 def _phones_note(records: list[Record]) -> str:
-    sources = {record["clip"]: record["phones_from"] for record in records}
+    spoken = [record for record in records if any(phone.name != SILENCE for phone in _phones(record))]
+    sources = {record["clip"]: record["phones_from"] for record in spoken}
     guessed = sum(source == "sound" for source in sources.values())
     if guessed == len(sources):
         return "phones guessed from the sound"
