@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from asymtalker.media.alignment import AlignmentUnavailableError, Phone, align, recognize_phones
+from asymtalker.media.alignment import AlignmentUnavailableError, Phone, align, check_alignment, recognize_phones
 from asymtalker.media.speech import read_speech
 from asymtalker.media.video import probe_video, read_frames
 from asymtalker.metrics import (
@@ -58,8 +58,8 @@ class Measure:
 
 
 MEASURES = {
-    "bilabials": Measure(LipClosure, "lip_opening", "lips closed in /p b m/", goal="≥ 0.85"),
-    "labiodentals": Measure(LabiodentalContact, "lower_lip", "lower lip raised in /f v/"),
+    "bilabials": Measure(LipClosure, "lip_opening", "lips close in /p b m/", "share", goal="≥ 0.85"),
+    "labiodentals": Measure(LabiodentalContact, "lower_lip", "lower lip raised in /f v/", "share"),
     "rounding": Measure(
         LipRounding, "mouth_width", "mouth narrower in /uw ow w/ than in /iy ih ey/", "std. deviations"
     ),
@@ -82,6 +82,19 @@ def find_phones(speech: np.ndarray, text: str | None) -> tuple[list[Phone], str]
     return recognize_phones(speech), "sound"
 
 
+def open_phone_finder() -> Callable[[np.ndarray, str | None], tuple[list[Phone], str]]:
+    """`find_phones`, where it works.
+
+    Raises:
+        MetricUnavailableError: pocketsphinx is not installed.
+    """
+    try:
+        check_alignment()
+    except AlignmentUnavailableError as error:
+        raise MetricUnavailableError(str(error)) from error
+    return find_phones
+
+
 def measure_articulation(video: str | Path, mesh: FaceMesh, text: str | None = None) -> dict[str, Any]:
     """Measures a video with its own sound.
 
@@ -90,8 +103,8 @@ def measure_articulation(video: str | Path, mesh: FaceMesh, text: str | None = N
         text: what is said, in English; None: its phones are guessed from the sound.
 
     Returns:
-        where the phones are from, and of each of `MEASURES` its value and the number of phones; None for what cannot be
-        measured, with the reason.
+        where the phones are from, and of each of `MEASURES` its value and the number of phones that it is of (its
+        weight); None for what cannot be measured, with the reason.
 
     Raises:
         AlignmentUnavailableError: pocketsphinx is not installed.
@@ -107,9 +120,9 @@ def measure_articulation(video: str | Path, mesh: FaceMesh, text: str | None = N
         metric = measure.metric(fps)
         try:
             value, weight = metric.measure(curves[measure.curve], phones)
-            figures[name] = {"value": round(value, 3), "weight": round(weight, 1), "what": measure.label}
+            figures[name] = {"what": measure.label, "value": round(value, 3), "of": round(weight, 1)}
         except ValueError as error:
-            figures[name] = {"value": None, "why": str(error), "what": measure.label}
+            figures[name] = {"what": measure.label, "value": None, "why": str(error)}
     return figures
 
 

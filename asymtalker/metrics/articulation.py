@@ -2,8 +2,10 @@
 
 All take a curve of `asymtalker.metrics.face_mesh` without NaN (`fill_gaps`), and the phones that are heard, with their
 times (`asymtalker.media.alignment`). Curves are compared with their own range, from the 5th to the 95th percentile of
-the clip, so that the face and the unit do not matter. The figures that the thresholds were chosen by are those of 43
-rendered clips of 16 voices whose lips follow the phones by rule, measured by the face mesh.
+the clip, so that the face and the unit do not matter.
+
+"Rendered clips" are 42 test clips of the project's corpus, whose lips follow the phones by rule: their videos as the
+face mesh reads them, phones by forced alignment. RAISED was chosen on 40 of its training clips.
 """
 
 from __future__ import annotations
@@ -57,8 +59,9 @@ class _PhoneMetric(ClipMetric):
 class LipClosure(_PhoneMetric):
     """Share of the bilabials /p b m/ in which the inner lips close: their opening falls below 0.2 of its range.
 
-    The frames that the phone touches count, and one before and after. Rendered clips: 0.99 of bilabials; of vowels,
-    which are neighbours of closures and silences, 0.32.
+    The frames that the phone touches count, and one before and after. Rendered clips: 0.99 of 151 bilabials; by the
+    same measure 0.34 of vowels and 0.20 of tongue consonants, as closures and silences are their neighbours. With
+    phones guessed from the sound it is 0.69, as half of the guessed bilabials are none.
     """
 
     def measure(self, opening: np.ndarray, phones: list[Phone]) -> tuple[float, float]:
@@ -77,8 +80,8 @@ class LabiodentalContact(_PhoneMetric):
 
     The teeth are seldom seen and have no landmarks, but they stay with the skull: so the distance of the lower lip's
     outer edge from the nose says how near the lip is to them, and the mean over the phone must lie below 0.4 of its
-    range. Rendered clips: 0.74 of labiodentals, 0.29 of vowels and 0.30 of tongue consonants; no threshold of the
-    opening of the lips told them apart as well (0.35: 0.56, 0.37 and 0.31).
+    range. Rendered clips: 0.74 of 77 labiodentals, 0.29 of vowels and 0.30 of tongue consonants. The opening of the
+    lips tells them apart less well: on the training clips it fell below 0.35 in 0.48, 0.32 and 0.30 of them.
     """
 
     def measure(self, lower_lip: np.ndarray, phones: list[Phone]) -> tuple[float, float]:
@@ -94,7 +97,7 @@ class LabiodentalContact(_PhoneMetric):
 
 class LipRounding(_PhoneMetric):
     """Effect size of rounding: how much wider the mouth is in /iy ih ey/ than in /uw ow w/, in standard deviations of
-    its width over the clip."""
+    its width over the clip. Rendered clips: 2.8."""
 
     def measure(self, width: np.ndarray, phones: list[Phone]) -> tuple[float, float]:
         """Of mouth widths (F,); weighted by the harmonic mean of the numbers of phones, as its variance asks for.
@@ -116,7 +119,7 @@ class LipRounding(_PhoneMetric):
 
 class VowelOrder(_PhoneMetric):
     """Rank correlation (Spearman's, with ties) of how far the lips open in vowels with how open those vowels are:
-    /aa ae ao/ above /eh ah/ above /iy ih uw/."""
+    /aa ae ao/ above /eh ah/ above /iy ih uw/. Rendered clips: 0.70."""
 
     def measure(self, opening: np.ndarray, phones: list[Phone]) -> tuple[float, float]:
         """Of lip openings (F,), the largest of each vowel; weighted by the number of vowels.
