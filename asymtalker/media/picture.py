@@ -63,10 +63,10 @@ class PictureView:
             self.size, self.moving = self.frame_size, (0, 0, *self.frame_size)
 
     def _rendered(self, crop: PortraitCrop, box: CropBox) -> Callable[[np.ndarray], np.ndarray]:
-        needed = min(*self.frame_size, crop.box.side)
+        needed = min(self.frame_size)
         if box.side >= needed:
             self.portrait, paste = Image.fromarray(self._square), np.asarray
-        else:  # so small a face is animated larger than it is shown
+        else:  # so small a face is animated larger than it is shown, or lips would be a few ragged pixels
             self.portrait = crop.image.resize((needed, needed), Image.Resampling.LANCZOS)
             paste = _Blending(self._square, box, self.size, matched=False)
         self.frame_size = self.portrait.size
