@@ -76,7 +76,7 @@ def test_what_is_alive_is_counted():
 def test_activations_hold_what_a_stage_hands_on():
     pipeline = tiny_pipeline("wan")
     footprint = measure(like(pipeline), torch.float32)
-    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 1)
+    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), 1)
     carried = state.portrait.nbytes + state.reference.nbytes + state.continuity.nbytes
     window = 4 * 3 * 13 * 64 * 64
     assert footprint.stages[STEP].activations > carried
@@ -202,7 +202,7 @@ class _Copies(TorchDispatchMode):
 @pytest.mark.parametrize("variant", ["pro", "lite"])
 def test_no_step_of_a_chunk_waits_for_the_device(variant):
     pipeline = outline_flashhead(variant, 64).to("meta")
-    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 2, color_match=1.0)
+    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), 2, size=(64, 64), color_match=1.0)
     state.speech.append(torch.zeros(640 * 80))
     with _Copies() as copies:
         pipeline.next_chunk(state)

@@ -74,7 +74,7 @@ def test_a_partial_chunk_is_the_start_of_a_whole_one(pipe, portrait):
 def test_new_frames_follow_the_carried_ones(pipe, portrait, monkeypatch):
     decode, windows = pipe.vae.decode, []
     monkeypatch.setattr(pipe.vae, "decode", lambda latents: windows.append(decode(latents)) or windows[-1])
-    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state = pipe.prepare_stream(portrait, 2, size=(SIDE, SIDE), generator=seeded())
     state.speech.append(torch.zeros(40 * SAMPLES_PER_FRAME))
     for chunk in range(2):
         frames = pipe.next_chunk(state)
@@ -211,7 +211,7 @@ def test_visitors_may_come_at_once(portrait):
 
 def test_later_chunks_go_on_from_earlier_ones(pipe, portrait):
     """With the same noise and silence throughout, a chunk depends on the one before it, through κ alone."""
-    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state = pipe.prepare_stream(portrait, 2, size=(SIDE, SIDE), generator=seeded())
     state.speech.append(torch.zeros(100 * SAMPLES_PER_FRAME))
     first = pipe.next_chunk(state)
     torch.testing.assert_close(state.continuity, continuity_reference(pipe.vae, first, pipe.layout))
