@@ -48,7 +48,7 @@ def made_people():
             points[list(UPPER_LIDS), 1] += CLOSED * unit[LID]
             points[[point for brow in BROWS for point in brow], 1] -= RAISED * unit[BROW]
             for eye, iris in zip(EYES, IRISES, strict=True):
-                points[iris[0]] = points[[eye[0], eye[8]]].mean(0) + [GLANCE * look[0], -GLANCE * look[1], 0]
+                points[iris[0]] = points[[eye[0], eye[8]]].mean(0) + GLANCE * np.array([look[0], -look[1], 0])
             pitch, yaw, roll = np.radians(angles)
             turned = points @ rotation(-roll, -yaw, -pitch).T
             seen.append((person, turned * 80 + [128, 100, 0], unit, angles, look))
