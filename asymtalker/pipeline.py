@@ -195,7 +195,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """(width, height) in pixels that the checkpoint was trained at; with a renderer, those that it is measured at."""
+        """(width, height) in pixels that the checkpoint was trained at; with a renderer, that it is measured at."""
         if self.renderer is not None:
             return self.renderer.config.sample_size, self.renderer.config.sample_size
         height, width = self.transformer.config.sample_size

@@ -18,7 +18,7 @@ from asymtalker.stages import COLOR, CONTINUITY, DECODE, REFERENCE, SPEECH, STEP
 from tests.conftest import ROOT
 from tests.convert.published import FULL_LITE, GOLDEN, flashhead_shapes
 from tests.test_runtime import stored
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 
 CPU = torch.device("cpu")
 
@@ -47,6 +47,19 @@ def test_an_outline_is_what_is_loaded(checkpoint):
         part = getattr(outlined, name)
         assert {parameter.device.type for parameter in part.parameters()} == {"meta"}
         assert parameters(part) == parameters(getattr(loaded, name))
+
+
+def test_an_outline_of_motion_is_without_its_renderer(tmp_path):
+    pipeline = tiny_motion_pipeline()
+    pipeline.save_pretrained(tmp_path)
+    for outlined in (outline(tmp_path), like(pipeline)):
+        assert outlined.renderer is None
+        assert outlined.frame_size == (1, 1)  # a motion frame's
+        assert parameters(outlined.transformer) == parameters(pipeline.transformer)
+    footprint = measure(like(pipeline), torch.float32)
+    assert footprint.weights["none"]["transformer"] >= stored(pipeline.transformer)
+    assert footprint.new_frames == 16
+    assert footprint.stages[STEP].flops < measure(like(tiny_pipeline()), torch.float32).stages[STEP].flops
 
 
 def test_the_folder_of_something_else(tmp_path):
