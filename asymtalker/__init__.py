@@ -3,4 +3,4 @@
 from asymtalker.pipeline import AsymTalkerPipeline, AsymTalkerPipelineOutput
 
 __all__ = ["AsymTalkerPipeline", "AsymTalkerPipelineOutput"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -175,10 +175,9 @@ def _make_chunk(pipeline: AsymTalkerPipeline, size: tuple[int, int], steps: int)
     """Makes one chunk of nothing; all chunks are alike."""
     channels, settings = pipeline.vae.config.get("in_channels", 3), pipeline.config
     pipeline.check_inputs(steps, settings.guidance_scale, settings.color_match, size)
-    state = pipeline.prepare_stream(
+    state = pipeline.start_stream(
         torch.zeros(1, channels, size[1], size[0]),
         steps,
-        size=size,
         guidance_scale=settings.guidance_scale,
         color_match=settings.color_match,
     )

@@ -170,6 +170,11 @@ class AsymTalkerPipeline(DiffusionPipeline):
             first_continuity_frames=first_continuity_frames,
             live_window_frames=live_window_frames,
         )
+        if transformer.config.get("motion_prior") is not None:
+            raise ValueError(
+                "This checkpoint was made for AsymTalker 0.1: its network has a motion prior, which moved into the "
+                "renderer. Install asymtalker 0.1 for it, or train it anew (train/README.md)."
+            )
         if renderer is not None and vae.config.in_channels != CHANNELS:
             raise ValueError(
                 f"A renderer needs an autoencoder of motion frames, of {CHANNELS} channels, not of "
@@ -195,7 +200,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """(width, height) in pixels that the checkpoint was trained at; with a renderer, that it is measured at."""
+        """(width, height) in pixels that the checkpoint was trained at, or is measured at if it has a renderer."""
         if self.renderer is not None:
             return self.renderer.config.sample_size, self.renderer.config.sample_size
         height, width = self.transformer.config.sample_size
@@ -347,7 +352,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             size: (width, height) of frames without a renderer; default: the checkpoint's own.
             layout: of the windows; default: the checkpoint's own.
         """
-        layout, faces = layout or self.layout, []
+        faces = []
         if self.renderer is not None:
             images = image if isinstance(image, list) else [image]
             faces = [FaceStream(self.renderer, _as_square(one), keep_smile) for one in images]
@@ -355,6 +360,38 @@ class AsymTalkerPipeline(DiffusionPipeline):
         else:
             width, height = size or self.frame_size
             portrait = self.video_processor.preprocess(image, height=height, width=width)
+        state = self.start_stream(
+            portrait,
+            steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+            color_match=0.0 if faces else color_match,
+            reference_mode=reference_mode,
+            layout=layout,
+        )
+        state.form, state.faces = (len(image),) if isinstance(image, list) else (), faces
+        if faces:
+            with self._turn, self._vae_lock, stage(REFERENCE):
+                held = decode_latents(self.vae, state.continuity)[:, :, -1]
+            for face, frame in zip(faces, held, strict=True):
+                face.hold(frame)
+        return state
+
+    @torch.no_grad()
+    def start_stream(
+        self,
+        portrait: Tensor,
+        steps: int,
+        *,
+        guidance_scale: float = 1.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        color_match: float = 0.0,
+        reference_mode: ReferenceMode = "temporal",
+        layout: WindowLayout | None = None,
+    ) -> StreamState:
+        """The state before the first chunk of a stream of portraits as the autoencoder takes frames, (B, C, H, W) in
+        [-1, 1]: `next_chunk` then gives frames of this kind, and nothing is rendered."""
+        layout = layout or self.layout
         portrait = portrait.to(self._execution_device, torch.float32)
         scheduler = copy.deepcopy(self.scheduler)
         set_steps(scheduler, steps, self._execution_device)
@@ -362,9 +399,6 @@ class AsymTalkerPipeline(DiffusionPipeline):
             reference = temporal_reference(self.vae, portrait, layout, reference_mode)
             held = still(portrait, self.config.first_continuity_frames or layout.continuity_frames)
             continuity = continuity_reference(self.vae, held, layout)
-            if faces:
-                for face, frames in zip(faces, decode_latents(self.vae, continuity), strict=True):
-                    face.hold(frames[:, -1])
         return StreamState(
             layout=layout,
             portrait=portrait,
@@ -373,9 +407,7 @@ class AsymTalkerPipeline(DiffusionPipeline):
             scheduler=scheduler,
             generator=generator,
             guidance_scale=guidance_scale,
-            color_match=0.0 if faces else color_match,
-            form=(len(image),) if isinstance(image, list) else (),
-            faces=faces,
+            color_match=color_match,
         )
 
     @torch.no_grad()

@@ -3,9 +3,10 @@
     python train/ablation.py --config train/configs/ablation/ablation.yaml
 
 Every arm is `train/akd.py` with a few settings changed; the teachers that they start from, run chunk by chunk, are more
-of them. Each is evaluated twice by `asymtalker.evaluation`: in long rollouts, and on clips beside the real ones.
-`report/` has the table and the page. What is done already is not done again; several of these may work on one folder,
-each `only` on some arms.
+of them. Each is evaluated twice by `asymtalker.evaluation`: in long rollouts, and on clips beside the real ones; arms
+that generate motion frames are measured before anything is rendered, too (`train/motion_figures.py`), which takes
+minutes instead of hours. `report/` has the tables and the page. What is done already is not done again; several of
+these may work on one folder, each `only` on some arms.
 """
 
 import sys
@@ -20,6 +21,7 @@ from types import ModuleType
 
 import torch
 
+from asymtalker import AsymTalkerPipeline
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.evaluation.compare import compare_evaluations
 from asymtalker.evaluation.run import evaluate
@@ -27,8 +29,9 @@ from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
 from train import akd, autoencoder, teacher
 from train.config import DataSettings, parse_settings
 from train.loop import explained, keep_freed_memory
+from train.motion_figures import long_figures, performances, short_figures
 
-KINDS = ("long", "paired")
+KINDS = ("motion", "long", "paired")
 METRICS = tuple(name for name in OFFLINE if name != "resources")
 """All arms have one architecture: none is faster, and the memory of this process is also that of training."""
 DATA_SETTINGS = {field.name for field in fields(DataSettings)}
@@ -47,6 +50,9 @@ class AblationSettings:
     teacher: configuration of `train/teacher.py` that teachers which are trained here share.
     autoencoder: configuration of `train/autoencoder.py` that makes what these start from.
     common: settings that all arms and teachers change.
+    seeds: times that each arm is trained, each with a seed of its own.
+    kinds: which evaluations are made, of "motion", "long" and "paired".
+    performances, face_model, holdout: tracks that the first of them is made with, every n-th.
     only: names of arms and teachers to work on now, with commas between them; None: all.
     teacher_steps: denoising steps of teachers; None: their own.
     dataset, split: clips of people that none of the arms has seen.
@@ -63,6 +69,11 @@ class AblationSettings:
     teacher: str | None = None
     autoencoder: str | None = None
     common: dict | None = None
+    seeds: int = 1
+    kinds: tuple[str, ...] = ("long", "paired")
+    performances: str = "data/performances"
+    face_model: str = "train/face_model.safetensors"
+    holdout: int = 40
     only: str | None = None
     teacher_steps: int | None = None
     dataset: str = "data/corpus"
@@ -149,8 +160,15 @@ def plan(settings: AblationSettings) -> list[Arm]:
     Raises:
         ValueError: a name cannot be that of a folder or is there twice, or one is named that there is not.
     """
+    wrong = set(settings.kinds) - set(KINDS)
+    if wrong:
+        raise ValueError(f"kinds: there is no {', '.join(sorted(wrong))}; there are {', '.join(KINDS)}.")
     teachers = {name: _teacher(name, source, settings) for name, source in settings.teachers.items()}
-    arms = [_arm(name, dict(changes or {}), teachers, settings) for name, changes in settings.arms.items()]
+    arms = [
+        _arm(name if settings.seeds == 1 else f"{name}-{seed}", {"seed": seed, **(changes or {})}, teachers, settings)
+        for name, changes in settings.arms.items()
+        for seed in range(settings.seeds)
+    ]
     arms += teachers.values()
     names, wanted = [arm.name for arm in arms], _wanted(settings)
     twice = {name for name in names if names.count(name) > 1}
@@ -231,11 +249,49 @@ def evaluation(arm: Arm, kind: str, settings: AblationSettings) -> EvaluationSet
     )
 
 
+def measure_motion(arm: Arm, settings: AblationSettings) -> None:
+    """Measures what an arm's motion frames do, in short rollouts and in long ones, unless that is done."""
+    path = _folder(arm, "motion", settings) / "figures.json"
+    if path.exists():
+        return
+    tracks = performances(settings.performances, settings.face_model, settings.holdout)
+    pipeline = AsymTalkerPipeline.from_pretrained(arm.pipeline)
+    steps = arm.steps or pipeline.config.num_inference_steps
+    found = short_figures(pipeline, tracks, steps) | long_figures(pipeline, tracks, steps, settings.seconds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2))
+
+
+def write_table(measured: dict[str, Path], target: Path) -> None:
+    """Writes the figures of arms as a table; of one that was trained several times, their mean and range."""
+    arms: dict[str, list[dict[str, float]]] = {}
+    for name, path in measured.items():
+        arms.setdefault(re.sub(r"-\d+$", "", name), []).append(json.loads(path.read_text()))
+    names = list(next(iter(arms.values()))[0])
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for arm, runs in arms.items():
+        columns = [[run[name] for run in runs] for name in names]
+        lines.append(f"| {arm} | {' | '.join(map(_as_range, columns))} |")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(lines) + "\n")
+
+
+def _as_range(values: list[float]) -> str:
+    mean = f"{sum(values) / len(values):.3g}"
+    return mean if len(values) == 1 else f"{mean} [{min(values):.3g}, {max(values):.3g}]"
+
+
 def report(arms: list[Arm], settings: AblationSettings) -> Path | None:
-    """Writes table and page of all evaluations that are done; None where there are none."""
-    folders = [(arm.name, _folder(arm, kind, settings)) for kind in KINDS for arm in arms]
+    """Writes tables and page of all evaluations that are done; None where there are none."""
+    target = Path(settings.output) / "report"
+    measured = {arm.name: path for arm in arms if (path := _folder(arm, "motion", settings) / "figures.json").exists()}
+    if measured:
+        write_table(measured, target / "motion.md")
+    folders = [(arm.name, _folder(arm, kind, settings)) for kind in KINDS[1:] for arm in arms]
     done = [(name, folder) for name, folder in folders if (folder / "results.json").is_file()]
-    return compare_evaluations(done, Path(settings.output) / "report", "Ablation") if done else None
+    if done:
+        return compare_evaluations(done, target, "Ablation")
+    return target / "motion.md" if measured else None
 
 
 def _folder(arm: Arm, kind: str, settings: AblationSettings) -> Path:
@@ -252,10 +308,13 @@ def main(argv: list[str] | None = None) -> None:
         if not explained(arm.is_trained):
             print(f"{arm.name}: training")
             arm.train()
-    for kind in KINDS:
+    for kind in settings.kinds:
         for arm in todo:
             print(f"{arm.name}: evaluation ({kind})")
-            explained(evaluate, evaluation(arm, kind, settings), _folder(arm, kind, settings))
+            if kind == "motion":
+                explained(measure_motion, arm, settings)
+            else:
+                explained(evaluate, evaluation(arm, kind, settings), _folder(arm, kind, settings))
         print(report(arms, settings))  # what there is so far can be looked at
 
 

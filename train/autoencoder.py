@@ -49,7 +49,7 @@ class AutoencoderSettings(DataSettings):
     motion_weight: how much more what moves within a patch counts in the choice of components.
     whitening: latents are divided by std^whitening, between 0 (components keep their scale) and 1 (all equal).
     windows: windows that the covariance is estimated from.
-    window_frames, continuity_frames: the window.
+    window_frames, continuity_frames, live_window_frames: the window; see `AsymTalkerPipeline`.
     shift: of the flow-matching schedule.
     width, heads, layers, ffn_dim, audio_tokens, audio_hidden_dim: of the transformer.
     speech_encoder: folder of a speech encoder (`train/speech.py`); None: log-mel features.
@@ -64,6 +64,7 @@ class AutoencoderSettings(DataSettings):
     windows: int = 1500
     window_frames: int = 21
     continuity_frames: int = 5
+    live_window_frames: int | None = None
     shift: float = 3.0
     width: int = 256
     heads: int = 4
@@ -153,6 +154,7 @@ def main(argv: list[str] | None = None) -> None:
         renderer=explained(build_renderer, settings) if moves else None,
         window_frames=settings.window_frames,
         continuity_frames=settings.continuity_frames,
+        live_window_frames=settings.live_window_frames,
         num_inference_steps=20,
     )
     pipeline.save_pretrained(settings.output)

@@ -1,10 +1,9 @@
 """Last stage: makes a checkpoint small enough to be shipped.
 
-    python train/export.py runs/tiny/teacher/pipeline asymtalker/presets/tiny --steps 2 \\
-        --renderer runs/tiny/renderer/renderer
+    python train/export.py runs/tiny/akd/pipeline asymtalker/presets/tiny --steps 2
 
-Weights become bfloat16, but for the renderer's, which find landmarks to a fraction of a pixel; the schedule becomes
-that of a few-step student.
+Weights become bfloat16, but for the renderer's, which find landmarks to a fraction of a pixel and stay float16; the
+schedule becomes that of a few-step student.
 """
 
 import sys
@@ -19,25 +18,15 @@ import torch
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.renderer.renderer import FaceRenderer
 
 
-def export(
-    source: Path,
-    target: Path,
-    steps: int,
-    guidance_scale: float,
-    renderer: Path | None = None,
-) -> int:
-    """Writes the pipeline of `source` to `target`, with the renderer of another folder if there is one; returns the
-    bytes it takes."""
+def export(source: Path, target: Path, steps: int, guidance_scale: float) -> int:
+    """Writes the pipeline of `source` to `target`; returns the bytes it takes."""
     pipeline = AsymTalkerPipeline.from_pretrained(source, dtype=torch.bfloat16)
     for model in (pipeline.transformer, pipeline.vae):
         for parameter in model.parameters():  # also those that diffusers keeps in float32, and widens again on loading
             parameter.data = parameter.data.bfloat16()
     pipeline.register_modules(scheduler=FlowMatchLCMScheduler(shift=pipeline.scheduler.config.shift))
-    if renderer is not None:
-        pipeline.register_modules(renderer=FaceRenderer.from_pretrained(renderer))
     if pipeline.renderer is not None:
         pipeline.renderer.half()
     pipeline.register_to_config(num_inference_steps=steps, guidance_scale=guidance_scale)
@@ -55,9 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("target", type=Path, help="folder to write")
     parser.add_argument("--steps", type=int, required=True, help="denoising steps a chunk")
     parser.add_argument("--guidance-scale", type=float, default=1.0, help="audio guidance (a student needs none)")
-    parser.add_argument("--renderer", type=Path, help="folder of a renderer that `train/renderer.py` wrote")
     args = parser.parse_args(argv)
-    size = export(args.source, args.target, args.steps, args.guidance_scale, args.renderer)
+    size = export(args.source, args.target, args.steps, args.guidance_scale)
     print(f"{args.target}: {size / 1e6:.1f} MB")
 
 

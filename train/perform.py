@@ -16,20 +16,44 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of a script, Pyt
 import dataclasses
 import json
 import logging
+import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from asymtalker.chunks import SAMPLING_RATE
 from train.animation.manner import Manner
-from train.animation.performance import Performance, animate
+from train.animation.performance import Performance, Utterance, animate
 from train.config import parse_settings, start_logging
 from train.voices.corpus import clips_of, read_performance
+from train.voices.espeak import espeak_voices
+from train.voices.festival import festival_voices
 from train.voices.flite import flite_voices
+from train.voices.hibari import hibari_voices
 from train.voices.joining import join
+from train.voices.nonspeech import KINDS, nonspeech
+from train.voices.recordings import Recording, read_recordings, read_utterance
 from train.voices.sentences import sentences
 
 logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+LETTERS_PER_SECOND = 13
+FEWEST_PHONES = 5
+"""Of a sentence."""
+
+
+class Voice(Protocol):
+    """Something that reads texts of the language `reads`."""
+
+    reads: str
+
+    @property
+    def name(self) -> str: ...
+
+    def speak(self, text: str, rng: np.random.Generator) -> Utterance: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +64,11 @@ class PerformSettings:
         output: folder for them.
         corpus: folder of a dataset whose clips have their truth beside them (`truth/*.npz`), or none.
         flite_hours: hours of English by the voices of Debian's flite.
+        festival_hours: hours of several languages by the voices of Debian's festival.
+        espeak_hours: hours of several languages by espeak-ng.
+        hibari_hours: hours of English by the voice of PyPI's hibari-tts.
+        recordings: folder of English recordings with texts (`metadata.jsonl`: `file_name`, `text`, `voice`), or none.
+        nonspeech_hours: hours of noise, music, clicks, breaths and silence.
         seconds: how long a synthetic performance is at least; it ends with its sentence.
         seed: of everything random.
     """
@@ -47,6 +76,11 @@ class PerformSettings:
     output: str
     corpus: str | None = None
     flite_hours: float = 0.0
+    festival_hours: float = 0.0
+    espeak_hours: float = 0.0
+    hibari_hours: float = 0.0
+    recordings: str | None = None
+    nonspeech_hours: float = 0.0
     seconds: float = 10.0
     seed: int = 0
 
@@ -57,13 +91,13 @@ class Source:
 
     Attributes:
         name: of its files.
-        make: the performance of a number, with random numbers, and its text.
+        make: the performance of a number, with random numbers, and its text; None if nothing could be made of it.
         hours: after which it has given enough.
         count: how many there are at most.
     """
 
     name: str
-    make: Callable[[int, np.random.Generator], tuple[Performance, str]]
+    make: Callable[[int, np.random.Generator], tuple[Performance, str] | None]
     hours: float = float("inf")
     count: float = float("inf")
     made: int = 0
@@ -84,18 +118,80 @@ def corpus_source(dataset: Path) -> Source:
     return Source("corpus", make, count=len(clips))
 
 
-def voice_source(name: str, voices: list, hours: float, seconds: float) -> Source:
+def voice_source(name: str, voices: Sequence[Voice], hours: float, seconds: float) -> Source:
     """Voices that take turns to read sentences of their languages, performed by a new person each time."""
-    texts = {voice.language: sentences(voice.language) for voice in voices}
+    texts = {language: sentences(language) for language in {voice.reads for voice in voices}}
 
     def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
         voice, spoken = voices[index % len(voices)], []
-        while sum(len(utterance.speech) for utterance in spoken) < seconds * 16_000:
-            spoken.append(voice.speak(rng.choice(texts[voice.language]), rng))
+        while sum(len(utterance.speech) for utterance in spoken) < seconds * SAMPLING_RATE:
+            spoken.append(speak_any(voice, texts[voice.reads], rng))
         utterance = join(spoken, rng)
         return animate(utterance, Manner.draw(rng), rng), utterance.text
 
     return Source(name, make, hours)
+
+
+def recordings_source(folder: Path, seconds: float) -> Source:
+    """The recordings of a folder, each once; short ones of the same voice that follow each other are joined."""
+    groups = group_recordings(read_recordings(folder), seconds)
+
+    def make(index: int, rng: np.random.Generator) -> tuple[Performance, str] | None:
+        spoken = []
+        for recording in groups[index]:
+            try:
+                spoken.append(read_utterance(recording))
+            except ValueError as error:
+                logger.warning("%s is left out: %s", recording.path.name, error)
+        if not spoken:
+            return None
+        utterance = join(spoken, rng)
+        return animate(utterance, Manner.draw(rng), rng), utterance.text
+
+    return Source("recordings", make, count=len(groups))
+
+
+def group_recordings(recordings: list[Recording], seconds: float) -> list[list[Recording]]:
+    """Consecutive recordings of one voice in groups that last about so long, by the length of their texts; the groups
+    are in a random order, always the same."""
+    groups: list[list[Recording]] = []
+    for recording in recordings:
+        same = groups and groups[-1][0].voice == recording.voice
+        if same and sum(len(other.text) for other in groups[-1]) < seconds * LETTERS_PER_SECOND:
+            groups[-1].append(recording)
+        else:
+            groups.append([recording])
+    order = np.random.default_rng(0).permutation(len(groups))  # a part of the source has all kinds of voices
+    return [groups[index] for index in order]
+
+
+def nonspeech_source(hours: float, seconds: float) -> Source:
+    """Kinds of sound that take turns, each with a person who keeps still."""
+
+    def make(index: int, rng: np.random.Generator) -> tuple[Performance, str]:
+        return animate(nonspeech(KINDS[index % len(KINDS)], seconds, rng), Manner.draw(rng), rng), ""
+
+    return Source("nonspeech", make, hours)
+
+
+def speak_any(voice: Voice, texts: list[str], rng: np.random.Generator) -> Utterance:
+    """A sentence at random, read by a voice; it may find some sentences unreadable.
+
+    Raises:
+        ValueError: it could read none of several; the cause is that of the last.
+    """
+    for _ in range(ATTEMPTS):
+        text = texts[rng.integers(len(texts))]
+        try:
+            utterance = voice.speak(text, rng)
+        except (ValueError, subprocess.SubprocessError) as error:
+            logger.warning("%s left out %r: %s", voice.name, text, error)
+            last = error
+        else:
+            if len(utterance.phones) >= FEWEST_PHONES:
+                return utterance
+            last = ValueError(f"{len(utterance.phones)} phones in {text!r}")
+    raise ValueError(f"{voice.name} cannot read: is it installed?") from last
 
 
 def sources_of(settings: PerformSettings) -> list[Source]:
@@ -103,8 +199,18 @@ def sources_of(settings: PerformSettings) -> list[Source]:
     sources = []
     if settings.corpus:
         sources.append(corpus_source(Path(settings.corpus)))
-    if settings.flite_hours:
-        sources.append(voice_source("flite", flite_voices(), settings.flite_hours, settings.seconds))
+    for name, voices, hours in (
+        ("flite", flite_voices(), settings.flite_hours),
+        ("festival", festival_voices(), settings.festival_hours),
+        ("espeak", espeak_voices(), settings.espeak_hours),
+        ("hibari", hibari_voices(), settings.hibari_hours),
+    ):
+        if hours:
+            sources.append(voice_source(name, voices, hours, settings.seconds))
+    if settings.recordings:
+        sources.append(recordings_source(Path(settings.recordings), settings.seconds))
+    if settings.nonspeech_hours:
+        sources.append(nonspeech_source(settings.nonspeech_hours, settings.seconds))
     return sources
 
 
@@ -112,16 +218,13 @@ def perform(settings: PerformSettings) -> None:
     """Fills the folder."""
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
-    listing = output / "metadata.jsonl"
-    done = (
-        {row["file_name"]: row for row in map(json.loads, listing.read_text().splitlines())} if listing.exists() else {}
-    )
+    done = made_before(output)
     sources = sources_of(settings)
     while remaining := [source for source in sources if not source.finished]:
         for source in remaining:
             row = done.get(f"{source.name}-{source.made:05d}.npz") or make_next(source, output, settings.seed)
             source.made += 1
-            source.seconds += row["seconds"]
+            source.seconds += row["seconds"] if row else 0
     for source in sources:
         logger.info("%s: %d performances, %.2f hours", source.name, source.made, source.seconds / 3600)
 
@@ -133,10 +236,13 @@ def made_before(output: Path) -> dict[str, dict]:
     return {row["file_name"]: row for row in map(json.loads, lines)}
 
 
-def make_next(source: Source, output: Path, seed: int) -> dict:
-    """Writes the next performance of a source and its line of metadata, which is returned."""
+def make_next(source: Source, output: Path, seed: int) -> dict | None:
+    """Writes the next performance of a source and its line of metadata, which is returned; None if there is none."""
     rng = np.random.default_rng((seed, zlib.crc32(source.name.encode()), source.made))
-    performance, text = source.make(source.made, rng)
+    made = source.make(source.made, rng)
+    if made is None:
+        return None
+    performance, text = made
     file_name = f"{source.name}-{source.made:05d}.npz"
     performance.save(output / file_name)
     row = {

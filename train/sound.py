@@ -47,18 +47,18 @@ def change_loudness(samples: np.ndarray, rng: np.random.Generator, decibels: flo
 
 def add_noise(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """White noise, pink noise or something like a crowd behind the speech, 5 to 40 dB below it."""
-    return _add(samples, _cut(_stock(NOISES[rng.integers(len(NOISES))]), len(samples), rng), rng)
+    return _add(samples, cut(stock(NOISES[rng.integers(len(NOISES))]), len(samples), rng), rng)
 
 
 def add_music(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Chords and beats behind the speech, 5 to 40 dB below it."""
-    return _add(samples, _cut(_stock("music"), len(samples), rng), rng)
+    return _add(samples, cut(stock("music"), len(samples), rng), rng)
 
 
 def reverberate(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A small room: an echo that decays by 60 dB in 0.1 to 0.6 s, 0 to 20 dB below the direct sound."""
     times = np.arange(int(MAX_ROOM * SAMPLING_RATE), dtype=np.float32) / SAMPLING_RATE
-    response = _cut(_stock("white"), len(times), rng) * np.exp(times * np.float32(-6.9 / rng.uniform(0.1, 0.6)))
+    response = cut(stock("white"), len(times), rng) * np.exp(times * np.float32(-6.9 / rng.uniform(0.1, 0.6)))
     response[: int(rng.uniform(0.001, 0.01) * SAMPLING_RATE)] = 0  # no wall is nearer
     response *= 10 ** (rng.uniform(-20, 0) / 20) / np.sqrt(np.square(response).sum())
     response[0] = 1
@@ -121,7 +121,8 @@ def _add(samples: np.ndarray, noise: np.ndarray, rng: np.random.Generator) -> np
     return samples + noise * np.float32(level * below / (np.sqrt(np.square(noise).mean()) + 1e-6))
 
 
-def _cut(stock: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def cut(stock: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """So many samples of stock from a random place on; beyond its end it starts again."""
     start = rng.integers(len(stock))
     if start + count <= len(stock):
         return stock[start : start + count]
@@ -129,7 +130,7 @@ def _cut(stock: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @cache
-def _stock(kind: str) -> np.ndarray:
+def stock(kind: str) -> np.ndarray:
     """Minutes of a kind of noise or of music, float32, with a root mean square of 1."""
     rng = np.random.default_rng(0)
     count = STOCK_SECONDS * SAMPLING_RATE

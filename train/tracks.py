@@ -1,4 +1,4 @@
-"""Render-free training data: performances of an animated head, as the motion frames of a person drawn at random."""
+"""Training data without pictures: performances on people drawn at random, and the measured motion of real ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from asymtalker.chunks import FPS
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
 from asymtalker.renderer.landmarks import LIPS
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, OUTER_LOWER, OUTER_UPPER
 from asymtalker.renderer.motion_frame import LIP_CHANNELS, normalize
 from train.animation.performance import Performance
 from train.animation.units import UNITS
 from train.face_model import FaceModel
+from train.motion_store import MeasuredMotion
 
 EFFORT = (0.6, 0.95)
 """How far a person's lips move, as a share of what the units say: rendered people open their mouths wider than real
@@ -36,32 +37,32 @@ SETTLE = 0.85
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A performance that can be seen on any face.
+    """A performance, which can be seen on any face, or measured motion, which is of one.
 
     Attributes:
         name: where it came from.
-        performance: its sound and expression.
-        model: makes motion frames of the latter.
+        source: sound, and expression or motion frames.
+        model: makes motion frames of expressions, and has the mean face that all of them are measured from.
     """
 
     name: str
-    performance: Performance
+    source: Performance | MeasuredMotion
     model: FaceModel
 
     def __len__(self) -> int:
-        return len(self.performance.units)
+        return len(self.speech) // SAMPLES_PER_FRAME
 
     @property
     def speech(self) -> np.ndarray:
         """int16 (640·F,) at 16 kHz."""
-        return self.performance.speech
+        return self.source.speech
 
 
 def load_tracks(folder: str | Path, face_model: str | Path) -> list[Track]:
-    """Loads the performances of a folder (`train/perform.py`).
+    """Loads the performances (`train/perform.py`) or measured motion (`train/motion_store.py`) of a folder.
 
     Raises:
-        ValueError: there are none, or they have other units or another frame rate than the animator and the face model.
+        ValueError: there is none, or it has other units, channels or another frame rate than face model and network.
     """
     model, folder = FaceModel.load(face_model), Path(folder)
     if model.unit_names != UNITS:
@@ -73,9 +74,12 @@ def load_tracks(folder: str | Path, face_model: str | Path) -> list[Track]:
     for row in rows:
         if row.get("fps", FPS) != FPS:
             raise ValueError(f"{row['file_name']} of {folder} has {row['fps']} frames a second; {FPS} are needed.")
+    kinds = {"motion": MeasuredMotion}
     return [
-        Track(Path(row["file_name"]).stem, Performance.load(folder / row["file_name"]), model)
-        for row in tqdm(rows, desc="performances")
+        Track(
+            Path(row["file_name"]).stem, kinds.get(row.get("kind"), Performance).load(folder / row["file_name"]), model
+        )
+        for row in tqdm(rows, desc="tracks")
     ]
 
 
@@ -99,8 +103,10 @@ class PersonView:
 
     def frames(self, indices: list[int], origin: int = 0) -> Tensor:
         """Motion frames by number, normalised, float32 (F, 1, 1, 93), of a person whose portrait is frame `origin`."""
-        performance, model = self._track.performance, self._track.model
-        moves = (getattr(performance, name)[indices] for name in ("units", "head_pose_deg", "gaze_deg"))
+        source, model = self._track.source, self._track.model
+        if isinstance(source, MeasuredMotion):
+            return torch.from_numpy(normalize(source.frames[indices], model.mean))[:, None, None]
+        moves = (getattr(source, name)[indices] for name in ("units", "head_pose_deg", "gaze_deg"))
         frames = model.frames(*moves, self._person, self._effort)
         frames[:, LIP_CHANNELS] += self._uneven
         if self._smile:

@@ -22,6 +22,8 @@ from asymtalker.media.video import probe_video, read_frames
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 RECORDINGS = (".wav", ".mp3", ".m4a", ".ogg", ".flac")
+TEXT_COLUMN = "text"
+"""Of a dataset: what is said in each clip."""
 FACE_STEP = 10
 """Frames from one in which a face is looked for to the next."""
 
@@ -35,12 +37,16 @@ class EvaluationClip:
         portrait: crop of its first frame at native resolution: what is animated.
         frames: the clip in that crop at the checkpoint's size, uint8 (F, H, W, 3); of a portrait only itself.
         speech: mono, 16 kHz, float32 (F · 640,): as long as the frames; of a portrait none.
+        recording: the whole clip's sound, from which the speech is cut; float32 (samples,).
+        text: what is said in the recording; None where the dataset does not say.
     """
 
     name: str
     portrait: Image.Image
     frames: np.ndarray
     speech: np.ndarray
+    recording: np.ndarray
+    text: str | None = None
 
     @property
     def is_real(self) -> bool:
@@ -139,7 +145,8 @@ class PortraitFolder(Clips):
     def clip(self, number: int) -> EvaluationClip:
         portrait = crop_portrait(read_portrait(self._portraits[number]), find_face=self._settings.crop).image
         frame = np.asarray(portrait.resize(self._size))
-        return EvaluationClip(self.names[number], portrait, frame[None], np.zeros(0, np.float32))
+        silence = np.zeros(0, np.float32)
+        return EvaluationClip(self.names[number], portrait, frame[None], silence, silence)
 
     def speech(self, number: int) -> np.ndarray:
         own = [path for path in self._recordings if path.stem == self._portraits[number].stem]
@@ -158,6 +165,7 @@ class EvaluationDataset(Clips):
         self._settings, self._size = settings, size
         rows, self._column = _open_rows(settings.dataset, settings.split)
         self._rows = rows.select_columns([self._column])
+        self._texts = list(rows[TEXT_COLUMN]) if TEXT_COLUMN in rows.features else [None] * len(rows)
         names = _distinct([Path(row[self._column]["path"] or "clip").stem for row in self._rows])
         self._indices = chosen = _choose(names, settings)
         people = _people(rows, settings) or names
@@ -171,7 +179,8 @@ class EvaluationDataset(Clips):
         box = self._crop(frames)
         region = slice(box.top, box.top + box.side), slice(box.left, box.left + box.side)
         cropped = [self._resized(frame[region]) for frame in frames]
-        speech = self.speech(number)
+        recording = read_speech(self._video(number), SAMPLING_RATE)
+        speech = self._cut(recording)
         count = min(len(cropped), len(speech) // SAMPLES_PER_FRAME)
         if count < 2:
             raise ValueError(f"it has {count} frames with sound; 2 are needed")
@@ -180,6 +189,8 @@ class EvaluationDataset(Clips):
             Image.fromarray(frames[0][region]),
             np.stack(cropped[:count]),
             speech[: count * SAMPLES_PER_FRAME],
+            recording,
+            self._texts[self._indices[number]] or None,
         )
 
     def _crop(self, frames: list[np.ndarray]) -> CropBox:
@@ -193,12 +204,11 @@ class EvaluationDataset(Clips):
         raise ValueError(f"{error}")
 
     def speech(self, number: int) -> np.ndarray:
-        speech = read_speech(self._video(number), SAMPLING_RATE)
-        return (
-            speech
-            if self._settings.max_seconds is None
-            else speech[: round(self._settings.max_seconds * SAMPLING_RATE)]
-        )
+        return self._cut(read_speech(self._video(number), SAMPLING_RATE))
+
+    def _cut(self, speech: np.ndarray) -> np.ndarray:
+        limit = self._settings.max_seconds
+        return speech if limit is None else speech[: round(limit * SAMPLING_RATE)]
 
     def _video(self, number: int) -> bytes | str:
         video = self._rows[self._indices[number]][self._column]

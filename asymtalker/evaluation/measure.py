@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ import torch
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
+from asymtalker.evaluation.articulation import CURVES, open_phone_finder
 from asymtalker.evaluation.clips import EvaluationClip
 from asymtalker.evaluation.settings import EvaluationSettings
 from asymtalker.evaluation.watch import Watch
@@ -32,7 +33,6 @@ from asymtalker.metrics import (
     eye_opening,
     fill_gaps,
     geometry_distance,
-    lip_opening,
     silent_frames,
 )
 from asymtalker.metrics.distribution import FVD_FRAMES
@@ -42,6 +42,7 @@ from asymtalker.renderer.landmarks import NOSE_TIP, POINTS
 
 NEEDS = {
     "lips": ("mesh",),
+    "articulation": ("mesh", "phones"),
     "lmd": ("mesh",),
     "geometry": ("mesh",),
     "silence": ("mesh",),
@@ -83,6 +84,7 @@ class Instruments:
         """Opens what the chosen metrics need; weights are downloaded here."""
         makers = {
             "mesh": FaceMesh,
+            "phones": open_phone_finder,
             "arcface": ArcFace,
             "inception": lambda: Inception(device),
             "i3d": lambda: I3D(device),
@@ -205,12 +207,21 @@ class _Making:
             "portrait_landmarks": _plain(generated.portrait_points),
             "stills": [] if self._paired else list(self._stills),
         }
+        if "articulation" in self._instruments.metrics:
+            record |= self._find_phones()
         features = generated.features("generated") | (real.features("real") if real else {})
         if self._paired:
             _compare(record, np.concatenate(self._made), clip, generated, real, self._instruments)
         elif self._stills:
             features["stills"] = np.stack(list(self._stills.values()))
         return record, features
+
+    def _find_phones(self) -> dict[str, Any]:
+        """The phones as plain data; of a long rollout, whose sounds are joined and cut, they are guessed."""
+        clip = self._video.clip
+        spoken = (clip.recording, clip.text) if self._paired else (self._video.speech, None)
+        phones, source = self._instruments.tools["phones"](*spoken)
+        return {"phones": [astuple(phone) for phone in phones], "phones_from": source}
 
 
 def _silence(speech: np.ndarray, frames: int) -> dict[str, list[bool]]:
@@ -289,7 +300,7 @@ class VideoMeasurement:
         self.frames = 0
         self.portrait_points: np.ndarray | None = None
         self._points: list[np.ndarray] = []
-        self._curves: dict[str, list[np.ndarray]] = {"lip_opening": [], "eye_opening": [], "head": []}
+        self._curves: dict[str, list[np.ndarray]] = {name: [] for name in (*CURVES, "eye_opening", "head")}
         self._sampled: dict[str, dict[int, list[float]]] = {"geometry": {}, "csim": {}}
         self._features: dict[str, list[np.ndarray]] = {}
         self._rest = np.zeros((0, *reference.shape), np.uint8)
@@ -324,7 +335,8 @@ class VideoMeasurement:
             if not self._alone:
                 self._mesh.reset()
             points[looked_at] = self._mesh.landmarks(frames[looked_at])
-        self._curves["lip_opening"].append(lip_opening(points))
+        for name, read in CURVES.items():
+            self._curves[name].append(read(points))
         self._curves["eye_opening"].append(eye_opening(points))
         self._curves["head"].append(points[:, NOSE_TIP, :2] / self._scale)
         if self._keep:

@@ -44,7 +44,7 @@ def markdown(results: dict[str, Any]) -> str:
         describe(results),
         "Generated frames are measured as the pipeline gives them, without a codec and without a label; real ones as "
         "the dataset has them. In brackets: 95 % bootstrap intervals over clips. Real: the same measure of the real "
-        "clips. Shuffled: generated lips beside other clips' real ones.",
+        "clips. Shuffled: generated lips beside other clips' real ones, or other clips' phones.",
         "",
         "| measure | generated | real | shuffled | goal | clips | note |",
         "|---|---|---|---|---|---|---|",

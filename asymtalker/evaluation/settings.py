@@ -13,7 +13,8 @@ from asymtalker.pipeline import MAX_STEPS
 
 PROTOCOLS = Path(__file__).parents[1] / "metrics" / "protocols"
 OFFLINE = (
-    *("lips", "lmd", "drift", "identity", "geometry", "seams", "silence", "blinks", "head", "similarity", "resources"),
+    *("lips", "articulation", "lmd", "drift", "identity", "geometry", "seams", "silence", "blinks", "head"),
+    *("similarity", "resources"),
 )
 DOWNLOADED = ("csim", "sync", "fid", "fvd")
 METRICS = OFFLINE + DOWNLOADED

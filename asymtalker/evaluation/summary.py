@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from asymtalker.chunks import FPS
+from asymtalker.evaluation.articulation import MEASURES, Measure
 from asymtalker.evaluation.settings import EvaluationSettings
+from asymtalker.media.alignment import SILENCE, Phone
 from asymtalker.metrics import (
     BlinkRate,
     ClipMetric,
@@ -52,7 +54,7 @@ class Row:
         metric: its name in `METRICS`.
         label, unit: what it is.
         generated, real, shuffled: figures of the generated clips, of the real ones measured the same way (the ground
-            truth), and of generated clips beside other people's real ones (chance).
+            truth), and of generated clips beside other people's real ones or phones (chance).
         goal: what is aimed at.
         note: why there is no figure, or what to know about it.
     """
@@ -153,7 +155,10 @@ def _row(records: list[Record], metric: str, label: str, unit: str, make: Any, r
 
 def _why(records: list[Record]) -> str:
     reasons = sorted({note for record in records for note in record["generated"]["notes"].values()})
-    return "; ".join(reasons) or "no clip is long enough for it, or has both speech and silence"
+    return (
+        "; ".join(reasons)
+        or "no clip is long enough for it, or has what it needs: speech, silence, such phones, motion"
+    )
 
 
 def _curve(name: str) -> Callable[[Record, Record], tuple | None]:
@@ -165,24 +170,35 @@ def _lips(records: list[Record]) -> list[Row]:
     curves, chance = _lag_curves(clips, _itself), _lag_curves(clips, _others)
     if not curves:
         return [Row("lips", "lip opening: correlation with the real clip", note=_why(records))]
-    own = np.array(list(curves.values()))
-    mean = own.mean(axis=0)
-    best = int(np.argmax(mean))
-    at_zero = _each({name: curve[MAX_LAG] for name, curve in curves.items()})
+    best, best_by_chance = _best_lag(curves), _best_lag(chance) if chance else 0
     lags = _each({name: np.argmax(curve) - MAX_LAG for name, curve in curves.items()})
-    shuffled = _each({name: curve[MAX_LAG] for name, curve in chance.items()}) if chance else None
     voiced = _estimate(clips, _Value(), lambda r: (_voiced_correlation(r),))
     amplitude = _estimate(clips, _Value(), lambda r: (np.std(_opening(r, "generated")) / np.std(_opening(r, "real")),))
-    note = f"correlation there {mean[best]:.3f}; positive: the lips are late"
+    late = "positive: the lips are late"
     return [
-        Row("lips", "lip opening: correlation at lag 0", "", at_zero, None, shuffled, "≥ 0.7"),
-        Row("lips", "lip opening: correlation within speech", "", voiced, note="without the clips' silences"),
+        Row("lips", "lip opening: correlation at lag 0", "", _at(curves, 0), None, _at(chance, 0), "≥ 0.7"),
         Row(
-            "lips", "lip opening: best common lag", "frames", _fixed(best - MAX_LAG, len(own)), goal="0 ± 1", note=note
+            "lips",
+            "lip opening: correlation at the best common lag",
+            generated=_at(curves, best),
+            shuffled=_at(chance, best_by_chance),
+            note="other people's clips at a best lag of their own",
         ),
+        Row("lips", "lip opening: best common lag", "frames", _fixed(best, len(curves)), goal="0 ± 1", note=late),
         Row("lips", "lip opening: best lag clip by clip", "frames", lags),
+        Row("lips", "lip opening: correlation within speech", "", voiced, note="without the clips' silences"),
         Row("lips", "lip opening: amplitude over the real one", "", amplitude, goal="1"),
     ]
+
+
+def _best_lag(curves: dict[str, np.ndarray]) -> int:
+    """The one lag, in frames, at which the mean correlation over clips is highest."""
+    return int(np.argmax(np.mean(list(curves.values()), axis=0))) - MAX_LAG
+
+
+def _at(curves: dict[str, np.ndarray], lag: int) -> ClipEstimate | None:
+    """Mean correlation over clips at a lag in frames; None without clips."""
+    return _each({name: curve[MAX_LAG + lag] for name, curve in curves.items()}) if curves else None
 
 
 def _each(values: dict[str, float]) -> ClipEstimate:
@@ -234,6 +250,43 @@ def _voiced_correlation(record: Record) -> float:
 def _fixed(value: float, clips: int) -> Estimate:
     """A figure of the whole set, without an interval."""
     return Estimate(float(value), float("nan"), float("nan"), clips)
+
+
+def _articulation(records: list[Record]) -> list[Row]:
+    return [_articulated(records, measure) for measure in MEASURES.values()]
+
+
+def _articulated(records: list[Record], measure: Measure) -> Row:
+    """A figure of articulation; by chance are lips that other clips' phones are heard with."""
+
+    def read(part: Record, record: Record) -> tuple | None:
+        return (np.array(part[measure.curve]), _phones(record)) if measure.curve in part else None
+
+    row = _row(records, "articulation", measure.label, measure.unit, measure.metric, read, goal=measure.goal)
+    if row.generated is None:
+        return row
+    pairs = [
+        record | {"phones": other["phones"]}
+        for index, record in enumerate(records)
+        for other in _others(records, index)
+    ]
+    shuffled = _estimate(pairs, measure.metric(), lambda record: read(record["generated"], record))
+    return replace(row, shuffled=shuffled, note=_phones_note(records))
+
+
+def _phones(record: Record) -> list[Phone]:
+    return [Phone(*phone) for phone in record["phones"]]
+
+
+def _phones_note(records: list[Record]) -> str:
+    spoken = [record for record in records if any(phone.name != SILENCE for phone in _phones(record))]
+    sources = {record["clip"]: record["phones_from"] for record in spoken}
+    guessed = sum(source == "sound" for source in sources.values())
+    if guessed == len(sources):
+        return "phones guessed from the sound"
+    return "phones from the text" + (
+        f"; guessed from the sound in {guessed} of {len(sources)} clips" if guessed else ""
+    )
 
 
 def _lmd(records: list[Record]) -> list[Row]:
@@ -466,6 +519,7 @@ def _pace(record: Record) -> tuple[float, float] | None:
 
 ROWS: dict[str, Callable[[list[Record]], list[Row]]] = {
     "lips": _lips,
+    "articulation": _articulation,
     "lmd": _lmd,
     "drift": _drift,
     "identity": _identity,

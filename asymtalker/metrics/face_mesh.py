@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from asymtalker.metrics.estimate import MetricUnavailableError
-from asymtalker.renderer.landmarks import LOWER_LIP, OUTER_EYES, POINTS, UPPER_LIP
+from asymtalker.renderer.landmarks import LOWER_LIP, MOUTH_CORNERS, OUTER_EYES, POINTS, UPPER_LIP
 
 WORKER = Path(__file__).with_name("face_mesh_worker.py")
 PYTHON_VARIABLE = "ASYMTALKER_FACE_MESH_PYTHON"
@@ -32,6 +32,7 @@ LARGEST_GAP = 0.5
 """Share of frames without a face from which on a clip has no curve."""
 
 EYELIDS = (159, 145), (386, 374)  # the middle of upper and lower lids
+NOSE_BASE, LOWER_LIP_EDGE = 2, 17  # where the nose meets the upper lip; the middle of the lower lip's outer edge
 
 
 class FaceMesh:
@@ -119,6 +120,16 @@ def eye_distance(points: np.ndarray) -> np.ndarray:
 def lip_opening(points: np.ndarray) -> np.ndarray:
     """Distance of the inner lips (F,) of landmarks (F, 478, 3), in eye distances; NaN without a face."""
     return _distance(points, UPPER_LIP, LOWER_LIP) / eye_distance(points)
+
+
+def mouth_width(points: np.ndarray) -> np.ndarray:
+    """Distance of the mouth's corners (F,) of landmarks (F, 478, 3), in eye distances; NaN without a face."""
+    return _distance(points, *MOUTH_CORNERS) / eye_distance(points)
+
+
+def lower_lip_drop(points: np.ndarray) -> np.ndarray:
+    """How far the lower lip's outer edge lies from the nose (F,), of landmarks (F, 478, 3), in eye distances."""
+    return _distance(points, NOSE_BASE, LOWER_LIP_EDGE) / eye_distance(points)
 
 
 def eye_opening(points: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Where each pixel of a frame lies in the portrait: a smooth displacement that carries the landmarks exactly.
 
-The displacement is a thin-plate spline through the landmarks that move (lips, jaw) and those that stay. Lips part, so
-there are two of them, one for what is above the mouth and one for what is below, and the frame takes the one or the
-other on either side of the line where the lips meet. The head's pose moves the whole face, with the parallax that the
-depth of the landmarks gives, and fades to nothing towards the border of the square.
+The displacement is a thin-plate spline through the landmarks that move (lips, jaw, brows) and those that stay. Lips
+part, so there are two of them, one for what is above the mouth and one for what is below, and the frame takes the one
+or the other on either side of the line where the lips meet. The head's pose moves the whole face, with the parallax
+that the depth of the landmarks gives, and fades to nothing towards the border of the square.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 
+from asymtalker.renderer.brows import BROW_POINTS
 from asymtalker.renderer.landmarks import LIPS_INNER, OVAL
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, JAW, split_lips
 from asymtalker.renderer.motion import POSE, FaceFrame, pose_basis
@@ -41,7 +42,7 @@ DEPTH_NODES = 33
 """Depth is spread over so many nodes along a side, for it is smooth."""
 
 # What stays while a face talks, and holds the displacement of lips and jaw within bounds.
-PINS = (33, 133, 362, 263, 159, 145, 386, 374, 70, 105, 300, 334, 1, 2, 98, 327, 168, 195, 50, 280, 117, 346)
+PINS = (33, 133, 362, 263, 159, 145, 386, 374, 1, 2, 98, 327, 168, 195, 50, 280, 117, 346)
 PINS += (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)
 
 
@@ -65,8 +66,9 @@ class Displacement:
         self._pose_of_points = self._in_pixels(pose_basis(self.frame.to_face(points)))
         upper, lower = split_lips()
         jaw, border = tuple(JAW), _border_points(side)
-        self._splines = [_Spline(points, (*half, *jaw), border, self._nodes, self._fade) for half in (upper, lower)]
-        self._moving = [np.array([*half, *jaw]) for half in (upper, lower)]
+        moving = (*upper, *jaw, *BROW_POINTS), (*lower, *jaw)
+        self._splines = [_Spline(points, half, border, self._nodes, self._fade) for half in moving]
+        self._moving = [np.array(half) for half in moving]
 
     def moved(self, moves: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Where the landmarks are in a frame, (478, 2) in pixels.

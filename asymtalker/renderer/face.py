@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import torch
 
+from asymtalker.renderer.brows import BROW_POINTS, brow_moves
 from asymtalker.renderer.displacement import Displacement
+from asymtalker.renderer.gaze import Gaze
 from asymtalker.renderer.head import HeadPose
 from asymtalker.renderer.landmarks import LIPS_INNER
 from asymtalker.renderer.lids import Lids
@@ -41,16 +43,19 @@ class Face:
         self.lips = Lips(points, head)
         self.displacement = Displacement(points, image.shape[0])
         self._mouth = Mouth(image, points)
-        self._lids = Lids(lips_alone(image, points, self.displacement.frame.unit), points)
+        self._head = head
+        image = lips_alone(image, points, self.displacement.frame.unit)
+        self._gaze, self._lids = Gaze(image, points, head), Lids(image, points)
 
     def render(self, motion: Motion) -> Iterator[np.ndarray]:
         """Yields the frames of a motion: uint8 (S, S, 3)."""
         for frame in range(len(motion)):
             share = float(motion.share[frame])
             moves = self.lips.moves(motion.lips[frame], motion.gaps[frame], motion.chin[frame], share)
+            moves[list(BROW_POINTS)] = brow_moves(share * motion.brows[frame], self._head)
             pose = share * motion.pose[frame]
-            lidded = self._lids.draw(share * float(motion.lids[frame]))
-            image = look_up(lidded, self.displacement.places(moves, pose), self._device)
+            eyes = self._lids.draw(self._gaze.draw(share * motion.gaze[frame]), share * float(motion.lids[frame]))
+            image = look_up(eyes, self.displacement.places(moves, pose), self._device)
             skull = self.displacement.skull(pose)
             jaw = skull + np.array([[0, 0, 1]]) * self.lips.jaw(moves)[:, None]
             self._mouth.draw(image, self.displacement.moved(moves, pose)[list(LIPS_INNER)], skull, jaw)

@@ -33,15 +33,14 @@ class Lids:
         pairs = [(UPPER_LIDS[part], LOWER_LIDS[part]) for part in (slice(half), slice(half, None))]
         self._eyes = [_Eye(points[list(upper)], points[list(lower)], frame, image.shape[0]) for upper, lower in pairs]
 
-    def draw(self, shut: float) -> np.ndarray:
-        """The portrait with its eyelids lowered: uint8 (S, S, 3).
+    def draw(self, image: np.ndarray, shut: float) -> np.ndarray:
+        """Lowers the eyelids of the portrait, which may look elsewhere, in place; uint8 (S, S, 3).
 
         Args:
-            shut: how far, from 0 (the portrait as it is, not a copy) to 1.
+            shut: how far, from 0 to 1.
         """
         if shut <= 0:
-            return self._image
-        image = self._image.copy()
+            return image
         for eye in self._eyes:
             eye.lower(image, self._image, shut)
         return image

@@ -26,6 +26,8 @@ class Motion:
             portrait: 0 is a shut mouth, whatever the portrait shows.
         chin: how far the chin goes, (F, 2) in eye distances across the face.
         lids: how far the eyelids are shut, (F,), from 0 (as in the portrait) to 1.
+        brows: how far the outer and the inner end of the right brow and of the left go down, (F, 4) in eye distances.
+        gaze: how far the irises go, (F, 2) in eye distances across the face.
         pose: pose of the head, (F, 6), in the order of `POSE`: shift in eye distances, growth (0.1: a tenth larger),
             tilt, turn and nod in radians.
         share: how much of all that is shown, (F,): 0 is the portrait as it is.
@@ -35,6 +37,8 @@ class Motion:
     gaps: np.ndarray
     chin: np.ndarray
     lids: np.ndarray
+    brows: np.ndarray
+    gaze: np.ndarray
     pose: np.ndarray
     share: np.ndarray
 

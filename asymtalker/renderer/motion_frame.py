@@ -24,6 +24,8 @@ GAZE_CHANNELS = slice(88, 90)
 POSE_CHANNELS = slice(90, 93)
 """Tilt, turn and nod of the head."""
 CHANNELS = 93
+LAYOUT = "lips 40, chin, eyes 2, brows 4, gaze, head 3; version 1"
+"""What stored motion frames are checked against: to be changed with the channels' meaning."""
 
 WEIGHTS = np.ones(CHANNELS, np.float32)
 """Motion frames are multiplied by these: what is small and matters (lids, gaze) would be lost beside what is large."""

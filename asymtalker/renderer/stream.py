@@ -13,8 +13,10 @@ from asymtalker.renderer.landmarks import LIPS
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 from asymtalker.renderer.motion import Motion
 from asymtalker.renderer.motion_frame import (
+    BROW_CHANNELS,
     CHIN_CHANNELS,
     EYE_CHANNELS,
+    GAZE_CHANNELS,
     LIP_CHANNELS,
     POSE_CHANNELS,
     denormalize,
@@ -73,6 +75,8 @@ class FaceStream:
             gaps=(lips[:, LOWER, 1] - lips[:, UPPER, 1]).clip(min=0),
             chin=change[:, CHIN_CHANNELS],
             lids=((narrower - LID_REST) / LID_WAY).clip(0, 1),
+            brows=change[:, BROW_CHANNELS],
+            gaze=change[:, GAZE_CHANNELS],
             pose=np.concatenate([angles @ NECK.T, np.zeros((len(frames), 1)), angles], axis=1),
             share=self._certain * (1 - self._keep_smile * self._rest(lips)),
         )

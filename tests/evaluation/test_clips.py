@@ -1,5 +1,6 @@
 """Clips from the shapes that datasets have, cut and long."""
 
+import json
 import shutil
 
 import datasets
@@ -29,6 +30,20 @@ def test_clips_are_cut_and_spread_evenly(clips):
     dataset = opened(clips, clips=3, max_seconds=1)
     assert dataset.names == ["a-0", "b-0", "mute"]
     assert dataset.clip(0).frames.shape[0] == 25
+
+
+def test_a_cut_clip_keeps_its_recording_and_what_is_said_in_it(clips, tmp_path):
+    shutil.copytree(clips / "test", tmp_path / "test")
+    rows = [{"file_name": "a-0.mp4", "text": "so be it"}, {"file_name": "b-0.mp4", "text": ""}]
+    (tmp_path / "test" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for path in (tmp_path / "test").glob("*.mp4"):
+        if path.stem not in ("a-0", "b-0"):
+            path.unlink()
+    said, unknown = (opened(tmp_path, max_seconds=1).clip(number) for number in (0, 1))
+    assert said.text == "so be it" and unknown.text is None
+    assert len(said.speech) == 16_000 and len(said.recording) == pytest.approx(32_000, abs=1_100)
+    np.testing.assert_array_equal(said.recording[:16_000], said.speech)
+    assert opened(clips).clip(0).text is None
 
 
 def test_bytes_in_parquet_give_the_same_clip(clips, tmp_path):

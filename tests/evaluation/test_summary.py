@@ -62,7 +62,9 @@ def test_late_lips_are_found_at_their_lag_and_chance_is_near_zero(records):
     table = rows(records, "lips")
     at_zero = table["lip opening: correlation at lag 0"]
     assert table["lip opening: best common lag"]["generated"]["mean"] == LAG
-    assert "correlation there 1.000" in table["lip opening: best common lag"]["note"]
+    at_best = table["lip opening: correlation at the best common lag"]
+    assert at_best["generated"]["mean"] == pytest.approx(1) and at_best["generated"]["low"] == pytest.approx(1)
+    assert at_zero["shuffled"]["mean"] <= at_best["shuffled"]["mean"] < 0.2
     assert 0.3 < at_zero["generated"]["mean"] < 0.95
     assert abs(at_zero["shuffled"]["mean"]) < 0.2 and at_zero["shuffled"]["clips"] == 4
     late = [record["generated"]["lip_opening"][FRAMES // 2 :] for record in records]
@@ -91,6 +93,48 @@ def test_the_last_minute_is_compared_with_the_first(records):
         part["drift"]["start"] = list(range(0, 300, 10))
         part["drift"]["motion"] = [1.0] * 6 + [9.0] * 18 + [2.0] * 6
     assert rows(records, "drift")["frame difference: last over first"]["generated"]["mean"] == pytest.approx(2)
+
+
+@pytest.fixture
+def articulated(records):
+    """Two /b/ and two /f/ are said in each clip, at frames of its own; generated lips close in the first /b/ alone."""
+    for index, record in enumerate(records):
+        starts = [40 + 20 * index + 120 * phone for phone in range(4)]
+        record["phones"] = [[name, frame / 25, (frame + 2) / 25] for name, frame in zip("bfbf", starts, strict=True)]
+        record["phones_from"] = "text"
+        for kind, closures in (("generated", starts[:1]), ("real", starts)):
+            curve = np.tile([0.5, 0.6, 0.5, 1.0], FRAMES // 4)
+            curve[:32] = 0
+            for frame in closures:
+                curve[frame : frame + 2] = 0
+            record[kind] |= {name: curve.tolist() for name in ("lip_opening", "lower_lip", "mouth_width")}
+    return records
+
+
+def test_articulation_is_beside_the_truth_and_chance(articulated):
+    table = rows(articulated, "articulation")
+    closures = table["lips close in /p b m/"]
+    assert figures(closures["generated"]) == [0.5, 0.5, 0.5, 4]
+    assert closures["real"]["mean"] == 1
+    assert closures["shuffled"]["mean"] == 0
+    assert closures["note"] == "phones from the text" and closures["unit"] == "share"
+    assert table["lower lip raised in /f v/"]["generated"]["mean"] == 0
+    assert table["lower lip raised in /f v/"]["real"]["mean"] == 1
+    assert "such phones" in table["mouth narrower in /uw ow w/ than in /iy ih ey/"]["note"]
+
+
+def test_articulation_says_where_phones_are_guessed(articulated):
+    articulated[0]["phones_from"] = "sound"
+    silent = articulated[1] | {
+        "name": "silent",
+        "clip": "silent",
+        "phones": [["sil", 0.0, 24.0]],
+        "phones_from": "sound",
+    }
+    assert "in 1 of 4 clips" in rows([*articulated, silent], "articulation")["lips close in /p b m/"]["note"]
+    for record in articulated:
+        record["phones_from"] = "sound"
+    assert rows(articulated, "articulation")["lips close in /p b m/"]["note"] == "phones guessed from the sound"
 
 
 def figures(estimate):

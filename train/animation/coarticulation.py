@@ -12,11 +12,14 @@ from scipy.ndimage import gaussian_filter1d
 
 from asymtalker.chunks import FPS
 from train.animation.manner import Manner
+from train.animation.phone_sets import visemes_of
 from train.animation.units import INDEX, UNITS
-from train.animation.visemes import FIRST_PART, VISEMES, Viseme, visemes_of
+from train.animation.visemes import VISEMES, Viseme
 
 RATE = 8 * FPS
 """Of the curves before one of eight values is kept, in Hz."""
+FIRST_PART = 0.55
+"""Of a diphthong's duration."""
 LONG_PAUSE = 0.12
 SHORT_PAUSE_DOMINANCE = 0.25
 """Pauses below `LONG_PAUSE` seconds count so much: the mouth hardly returns to rest in them."""

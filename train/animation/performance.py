@@ -23,7 +23,7 @@ class Utterance:
         speech: float32 (n,) in [-1, 1], 16 kHz.
         phones: names from the phone set; none for sound that is not speech.
         spans: start and end of each in seconds, (m, 2).
-        phone_set: a key of `train.animation.visemes.PHONE_SETS`.
+        phone_set: a key of `train.animation.phone_sets.PHONE_SETS`.
         voice: whose it is, "source/name".
         language: its code ("en"), or "" without speech.
         text: what is said.

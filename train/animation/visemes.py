@@ -1,4 +1,4 @@
-"""Visemes: what the mouth aims at for a phone, and which visemes the phones of several phone sets are.
+"""Visemes: what the mouth aims at for a phone.
 
 The weights are those with which the clips of the corpus were animated.
 """
@@ -54,6 +54,7 @@ VISEMES = {
     "postalveolar": _viseme(1.6, 0.07, JawDrop=0.09, lowerLipDown=0.42, UpperLipUp=0.28, **_rounded(0.55, 0.42, 0.35)),
     "sibilant": _viseme(0.9, JawDrop=0.04, lowerLipDown=0.42, UpperLipUp=0.22, **_spread(0.35)),
     "rhotic": _viseme(0.9, 0.07, JawDrop=0.15, lowerLipDown=0.15, **_rounded(0.5, 0.25, 0.2)),
+    "lingual trill": _viseme(0.6, JawDrop=0.17, lowerLipDown=0.25, UpperLipUp=0.14, TonguePointUp=0.8, TongueUp=0.4),
     "open": _viseme(JawDrop=0.95, UpperLipUp=0.06),
     "open front": _viseme(JawDrop=0.78, UpperLipUp=0.15, **_spread(0.4)),
     "central": _viseme(JawDrop=0.52, UpperLipUp=0.05),
@@ -64,52 +65,3 @@ VISEMES = {
     "close front rounded": _viseme(1.4, 0.07, JawDrop=0.2, lowerLipDown=0.1, **_rounded(0.85, 0.4, 0.4)),
     "mid front rounded": _viseme(1.2, 0.07, JawDrop=0.45, **_rounded(0.7, 0.3, 0.3)),
 }
-
-
-def _phones(table: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    """Phone → names of its visemes, from a table whose keys are visemes ("+" joins two) and whose values are phones."""
-    return {phone: tuple(visemes.split("+")) for visemes, phones in table.items() for phone in phones.split()}
-
-
-ARPABET = _phones(
-    {
-        "rest": "pau sil sp brth h# ssil +spn+ +nsn+",
-        "bilabial": "p b m em",
-        "labiodental": "f v",
-        "dental": "th dh",
-        "alveolar": "t d n en dx nx",
-        "lateral": "l el",
-        "velar": "k g ng hh h",
-        "postalveolar": "ch jh sh zh",
-        "sibilant": "s z",
-        "rhotic": "r er axr",
-        "open": "aa",
-        "open front": "ae",
-        "central": "ah ax",
-        "mid front": "eh",
-        "close front": "iy ih y ix ia",
-        "mid back": "ao oh",
-        "close back": "uw uh w ux",
-        "open+close front": "ay",
-        "open+close back": "aw",
-        "mid back+close front": "oy",
-        "mid back+close back": "ow",
-        "mid front+close front": "ey",
-    }
-)
-PHONE_SETS = {"arpabet": ARPABET}
-"""Phone → viseme names, by the name of the phone set. Phones are in lower case and have no stress digits."""
-FIRST_PART = 0.55
-"""Of a diphthong's duration."""
-
-
-def visemes_of(phone: str, phone_set: str) -> tuple[str, ...]:
-    """Names of the visemes of a phone: one, or two for a diphthong.
-
-    Raises:
-        ValueError: the phone set does not have the phone.
-    """
-    table = PHONE_SETS[phone_set]
-    if phone not in table:
-        raise ValueError(f"The phone set {phone_set} has no phone {phone!r}.")
-    return table[phone]

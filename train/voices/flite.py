@@ -29,11 +29,14 @@ class FliteVoice:
     Attributes:
         base: a key of `PITCH`.
         tract: factor of the formants; 1 is the voice itself.
+        language: of its sounds.
+        reads: language of the texts that it is given.
     """
 
     base: str
     tract: float = 1.0
     language: str = "en"
+    reads: str = "en"
 
     @property
     def name(self) -> str:

@@ -11,7 +11,8 @@ from train.animation.performance import Utterance
 
 LEVEL = 0.1
 """Root mean square of the loud parts, to which speech is brought."""
-PAUSE = "pau"
+PAUSE = "#"
+"""Is a pause in every phone set."""
 FLOOR_DB = (-80.0, -55.0)
 """Of the noise that a recording always has, drawn uniformly."""
 FADE = 0.005

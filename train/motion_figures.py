@@ -1,0 +1,252 @@
+"""What a checkpoint of motion frames does, measured before anything is rendered.
+
+    python -m train.motion_figures runs/tiny/akd/pipeline --dataset data/performances --steps 2
+
+It performs held-out tracks chunk by chunk, each from a motion frame of its own, and compares with what the animator
+made of the same phones: by these figures checkpoints are chosen, and arms of the ablation told apart, within minutes.
+With `--seconds 600` the sound is repeated and the figures are those of drift.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asymtalker import AsymTalkerPipeline
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
+from asymtalker.renderer.landmarks import LIPS
+from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
+from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize
+from train.animation.performance import Performance
+from train.config import start_logging
+from train.loop import open_pipeline
+from train.tracks import PersonView, Track, load_tracks
+from train.views import as_floats
+
+UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
+BILABIALS = {"p", "b", "m", "em"}
+CLOSED = 0.2
+"""A mouth is shut whose opening is below this share of its 5–95 % range."""
+MARGIN = 1
+"""Frames before and after a phone that count as its own."""
+LONG_STREAMS = 8
+LEAST_FRAMES, GROUP = 75, 8
+"""Tracks that are shorter are left out; so many of about one length are performed in step."""
+BLINK = 0.5
+"""An eye that is open by less than this share of its usual opening blinks."""
+SILENT_DB = -35.0
+SILENCE_MARGIN = 4
+
+
+@dataclass(frozen=True)
+class Performed:
+    """Motion frames that were generated for tracks, and the true ones.
+
+    Attributes:
+        made, true: normalised motion frames, (F, 93) each.
+        track: what was performed.
+    """
+
+    made: np.ndarray
+    true: np.ndarray
+    track: Track
+
+
+@torch.no_grad()
+def perform(
+    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seed: int = 0, new_latents: int | None = None
+) -> list[Performed]:
+    """Performs tracks in step, each on a person drawn by `seed`; as many frames of each as the shortest has."""
+    frames = min(len(track) for track in tracks)
+    views = [PersonView(track, np.random.default_rng((seed, number))) for number, track in enumerate(tracks)]
+    true = torch.stack([view.frames(list(range(frames)))[:, 0, 0] for view in views])
+    speech = np.stack([as_floats(track.speech[: frames * SAMPLES_PER_FRAME]) for track in tracks])
+    made = generate(pipeline, true[:, 0], torch.from_numpy(speech), steps, seed, new_latents)
+    return [Performed(*parts) for parts in zip(made.numpy(), true.numpy(), tracks, strict=True)]
+
+
+@torch.no_grad()
+def generate(
+    pipeline: AsymTalkerPipeline,
+    portraits: Tensor,
+    speech: Tensor,
+    steps: int,
+    seed: int = 0,
+    new_latents: int | None = None,
+) -> Tensor:
+    """Motion frames (B, F, 93) for portraits (B, 93) and speech (B, 640·F)."""
+    layout, frames = pipeline.layout, speech.shape[-1] // SAMPLES_PER_FRAME
+    if new_latents is not None:
+        layout = layout.holding(layout.continuity_frames + layout.temporal_ratio * new_latents)
+    generator = torch.Generator().manual_seed(seed)
+    state = pipeline.start_stream(portraits[:, :, None, None], steps, generator=generator, layout=layout)
+    state.speech.append(speech)
+    made = [pipeline.next_chunk(state)[..., 0, 0] for _ in range(layout.chunk_count(frames))]
+    return torch.cat(made, dim=2)[:, :, :frames].transpose(1, 2)
+
+
+def opening(frames: np.ndarray) -> np.ndarray:
+    """Distance of the inner lips in the middle (F,) of normalised motion frames (F, 93)."""
+    lips = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)
+    middle = len(UPPER) // 2
+    return (lips[:, LOWER[middle], 1] - lips[:, UPPER[middle], 1]).clip(min=0)
+
+
+def closures(gap: np.ndarray, track: Track) -> tuple[int, int]:
+    """Bilabials in which the mouth shuts, and all of them."""
+    low, high = np.percentile(gap, [5, 95])
+    shut = gap < low + CLOSED * (high - low)
+    spans = [
+        span for phone, span in zip(track.source.phones, track.source.phone_spans, strict=True) if phone in BILABIALS
+    ]
+    spans = [span for span in spans if span[1] * FPS < len(gap)]
+    closed = [shut[max(round(a * FPS) - MARGIN, 0) : round(b * FPS) + MARGIN + 1].any() for a, b in spans]
+    return sum(closed), len(closed)
+
+
+def silent_frames(track: Track, frames: int) -> np.ndarray:
+    """Frames (F,) around which for a while nothing is said."""
+    sound = as_floats(track.speech[: frames * SAMPLES_PER_FRAME]).reshape(frames, -1)
+    loud = 10 * np.log10(np.square(sound).mean(1) + 1e-10)
+    near = np.convolve(loud > loud.max() + SILENT_DB, np.ones(2 * SILENCE_MARGIN + 1), mode="same")
+    return near < 0.5
+
+
+def figures(performed: list[Performed], period: int) -> dict[str, float]:
+    """The figures of short rollouts; `period` is the number of new frames in a window."""
+    pairs = [(opening(one.made), opening(one.true)) for one in performed]
+    counts = [[closures(gap, one.track) for gap in pair] for pair, one in zip(pairs, performed, strict=True)]
+    (shut, phones), (truly_shut, _) = np.sum(counts, axis=0)
+    spoken, resting = [], []
+    for (made, _), one in zip(pairs, performed, strict=True):
+        silent = silent_frames(one.track, len(made))
+        speed = np.abs(np.diff(made, prepend=made[0]))
+        spoken.append(speed[~silent].mean())
+        resting.append(speed[silent].mean() if silent.any() else np.nan)
+    return {
+        "closures": shut / max(phones, 1),
+        "true_closures": truly_shut / max(phones, 1),
+        "lips": float(np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])),
+        "reach": float(np.mean([made.std() / true.std() for made, true in pairs])),
+        "silence": float(np.nanmean(resting) / np.mean(spoken)),
+        "head": _energy_ratio([one.made for one in performed], [one.true for one in performed]),
+        "blinks": float(np.mean([blinks(one.made, one.track.model.mean) for one in performed])),
+        "true_blinks": float(np.mean([blinks(one.true, one.track.model.mean) for one in performed])),
+        "seams": float(np.mean([seam_ratio(one.made, period) for one in performed])),
+        "distance": frechet_distance([one.made for one in performed], [one.true for one in performed]),
+    }
+
+
+def blinks(frames: np.ndarray, mean: np.ndarray) -> float:
+    """Blinks a minute in normalised motion frames (F, 93), which are measured from a mean face (93,)."""
+    eyes = denormalize(frames, mean)[:, EYE_CHANNELS].mean(1)
+    shut = eyes < BLINK * np.median(eyes)
+    return float((np.diff(shut.astype(int)) == 1).sum() / (len(frames) / FPS / 60))
+
+
+def seam_ratio(frames: np.ndarray, period: int) -> float:
+    """Change of pose and lips from one window to the next over that inside windows."""
+    change = np.abs(np.diff(frames, axis=0)).mean(1)
+    first = np.arange(len(change)) % period == period - 1
+    return float(change[first].mean() / change[~first].mean())
+
+
+def frechet_distance(made: list[np.ndarray], real: list[np.ndarray], length: int = 16, kept: int = 32) -> float:
+    """Fréchet distance of windows of motion, after each person's mean is taken out, in principal components of the
+    real ones that are scaled to a deviation of 1 (Heusel et al. 2017, on motion)."""
+
+    def windows(videos: list[np.ndarray]) -> np.ndarray:
+        away = [video - video.mean(0) for video in videos]
+        return np.concatenate(
+            [video[: len(video) // length * length].reshape(-1, length * video.shape[1]) for video in away]
+        )
+
+    real, made = windows(real), windows(made)
+    mean = real.mean(0)
+    _, sizes, basis = np.linalg.svd(real - mean, full_matrices=False)
+    scale = sizes[:kept] / np.sqrt(len(real))
+    a, b = ((values - mean) @ basis[:kept].T / scale for values in (real, made))
+    covariances = [np.cov(values.T) for values in (a, b)]
+    product = np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)
+    traces = np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.sqrt(product).sum()
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + traces) / kept
+
+
+def drift(frames: np.ndarray, seconds: float = 60.0) -> dict[str, float]:
+    """Last minute against the first of motion frames (B, F, 93): pose, opening, geometry and energy."""
+    count = int(seconds * FPS)
+    first, last = frames[:, :count], frames[:, -count:]
+    gaps = [np.mean([opening(video).std() for video in part]) for part in (first, last)]
+    lips = [part[..., LIP_CHANNELS].mean(1) for part in (first, last)]
+    return {
+        "pose_degrees": float(np.degrees(np.abs(last[..., POSE_CHANNELS].mean(1)).mean())),
+        "first_pose_degrees": float(np.degrees(np.abs(first[..., POSE_CHANNELS].mean(1)).mean())),
+        "opening": float(gaps[1] / gaps[0]),
+        "head": float(np.sqrt(_energy(last) / _energy(first))),
+        "geometry": float(np.abs(lips[1] - lips[0]).mean()),
+    }
+
+
+def _energy(frames: np.ndarray) -> float:
+    return float(np.square(np.diff(frames[..., POSE_CHANNELS], axis=-2)).sum(-1).mean())
+
+
+def _energy_ratio(made: list[np.ndarray], true: list[np.ndarray]) -> float:
+    return float(np.sqrt(sum(map(_energy, made)) / sum(map(_energy, true))))
+
+
+def performances(dataset: str, face_model: str, holdout: int) -> list[Track]:
+    """Every n-th track of a folder; only of performances phones are known."""
+    return [track for track in load_tracks(dataset, face_model)[::holdout] if isinstance(track.source, Performance)]
+
+
+def short_figures(
+    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, new_latents: int | None = None
+) -> dict[str, float]:
+    """The figures of tracks that are performed from their beginning, those of one length together."""
+    spoken = sorted((track for track in tracks if len(track) >= LEAST_FRAMES), key=len)
+    groups = [spoken[first : first + GROUP] for first in range(0, len(spoken), GROUP)]
+    performed = [one for group in groups for one in perform(pipeline, group, steps, new_latents=new_latents)]
+    return figures(performed, pipeline.layout.temporal_ratio * (new_latents or pipeline.layout.new_latents))
+
+
+def long_figures(
+    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seconds: float, new_latents: int | None = None
+) -> dict[str, float]:
+    """The figures of drift of a few people who go on for so many seconds, their sound repeated."""
+    tracks = [track for track in tracks if track.source.phones][:LONG_STREAMS]
+    views = [PersonView(track, np.random.default_rng((0, number))) for number, track in enumerate(tracks)]
+    samples = int(seconds * FPS) * SAMPLES_PER_FRAME
+    speech = np.stack([np.resize(as_floats(track.speech), samples) for track in tracks])
+    portraits = torch.stack([view.frames([0])[0, 0, 0] for view in views])
+    return drift(generate(pipeline, portraits, torch.from_numpy(speech), steps, new_latents=new_latents).numpy())
+
+
+def main() -> None:
+    start_logging()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", help="pipeline folder or Hub id")
+    parser.add_argument("--dataset", default="data/performances", help="folder of performances")
+    parser.add_argument("--face-model", default=str(Path(__file__).with_name("face_model.safetensors")))
+    parser.add_argument("--holdout", type=int, default=40, help="every n-th track is held out")
+    parser.add_argument("--tracks", type=int, default=32, help="of these, so many are performed")
+    parser.add_argument("--steps", type=int, help="denoising steps; default: the checkpoint's own")
+    parser.add_argument("--new-latents", type=int, help="of a window; default: the checkpoint's own")
+    parser.add_argument("--seconds", type=float, help="measure drift over so long a rollout instead")
+    args = parser.parse_args()
+    pipeline = open_pipeline(args.checkpoint)
+    steps = args.steps or pipeline.config.num_inference_steps
+    tracks = performances(args.dataset, args.face_model, args.holdout)
+    if args.seconds is None:
+        found = short_figures(pipeline, tracks[: args.tracks], steps, args.new_latents)
+    else:
+        found = long_figures(pipeline, tracks, steps, args.seconds, args.new_latents)
+    print(json.dumps({name: round(value, 4) for name, value in found.items()}))
+
+
+if __name__ == "__main__":
+    main()
