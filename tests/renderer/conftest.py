@@ -56,7 +56,8 @@ def opened(points, head, amount, frames=1):
     wider = lips[0, [LIPS.index(point) for point in INNER_LOWER], 1]
     gaps = np.repeat((gap(points, head).clip(min=0) + SOFT + wider)[None], frames, axis=0)
     chin = np.repeat([[0.0, CHIN_SEEN * amount]], frames, axis=0)
-    return Motion(lips, gaps, chin, np.zeros(frames), np.zeros((frames, 6)), np.ones(frames))
+    still = np.zeros((frames, 6))
+    return Motion(lips, gaps, chin, still[:, 0], still[:, :4], still[:, :2], still, np.ones(frames))
 
 
 def still(points, head, frames=1):

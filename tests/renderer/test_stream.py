@@ -9,8 +9,10 @@ from asymtalker.renderer.hints import CERTAIN
 from asymtalker.renderer.landmarks import LIPS, Observation
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 from asymtalker.renderer.motion_frame import (
+    BROW_CHANNELS,
     CHIN_CHANNELS,
     EYE_CHANNELS,
+    GAZE_CHANNELS,
     LIP_CHANNELS,
     POSE_CHANNELS,
     WEIGHTS,
@@ -20,6 +22,8 @@ from asymtalker.renderer.stream import LID_REST, LID_WAY, RELAX, FaceStream
 from tests.renderer.conftest import lip_moves
 
 UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
+PARTS = {"eyes": EYE_CHANNELS, "pose": POSE_CHANNELS, "chin": CHIN_CHANNELS}
+PARTS |= {"brows": BROW_CHANNELS, "gaze": GAZE_CHANNELS}
 
 
 def started(renderer, portrait, **options):
@@ -43,7 +47,7 @@ def frames_of(stream, changes):
 def changes(frames=1, **channels):
     made = np.zeros((frames, 93))
     for name, value in channels.items():
-        made[:, {"eyes": EYE_CHANNELS, "pose": POSE_CHANNELS, "chin": CHIN_CHANNELS}[name]] = value
+        made[:, PARTS[name]] = value
     return made
 
 
@@ -57,7 +61,7 @@ def opened(amount):
 def test_the_portraits_own_motion_frame_is_the_portrait(stream, portrait):
     motion = stream.motion(frames_of(stream, changes(3)))
     assert len(motion) == 3
-    for name in ("lips", "chin", "lids", "pose"):
+    for name in ("lips", "chin", "lids", "brows", "gaze", "pose"):
         np.testing.assert_allclose(getattr(motion, name), 0, atol=1e-6)
     np.testing.assert_allclose(motion.share, 1)
     rendered = stream.render(frames_of(stream, changes(2)))
@@ -83,6 +87,18 @@ def test_gaps_are_those_of_the_motion_frame_whatever_the_portraits(stream):
         np.testing.assert_allclose(gaps, (lips[:, LOWER, 1] - lips[:, UPPER, 1]).clip(0), atol=1e-6)
         assert gaps.max() > amount / 2
     assert not stream.motion(frames_of(stream, opened(-0.5))).gaps.any()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("chin", (0.02, 0.1)), ("brows", (0.01, -0.02, 0.03, 0)), ("gaze", (0.02, -0.03))]
+)
+def test_chin_brows_and_gaze_are_those_of_the_motion_frame(stream, portrait, part, value):
+    frames = frames_of(stream, changes(2, **{part: value}))
+    motion = stream.motion(frames)
+    np.testing.assert_allclose(getattr(motion, part), [value] * 2, atol=1e-6)
+    others = {"chin", "brows", "gaze", "lids", "pose", "lips"} - {part}
+    assert all(np.abs(getattr(motion, other)).max() < 1e-6 for other in others)
+    assert np.abs(stream.render(frames[:, :1])[0].astype(int) - portrait).max() > 10
 
 
 def test_eyes_that_narrow_blink(stream):

@@ -10,19 +10,17 @@ from accelerate import Accelerator
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
-from asymtalker.renderer.renderer import FaceRenderer
 from asymtalker.sampling import denoise_chunk, set_steps
 from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 from tests.tracks import tiny_track
-from tests.train.tiny_stage import ROOT
 from train.akd import AKDSettings, Roles, choose_continuity, critic_loss, score_gradient, student_sample
 from train.clips import Clip
+from train.data import to_unit
 from train.loop import update
 from train.recordings import RandomRecordings
 from train.rollout import RolloutBatch, RolloutPool, measure_motion
 
 SIZE = 64
-EXAMPLE = ROOT / "examples" / "nora.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -125,15 +123,13 @@ def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
 
 @pytest.mark.parametrize("new_latents", [1, 2, 4])
 @torch.no_grad()
-def test_a_rollout_of_motion_is_the_stream_of_the_pipeline(new_latents, monkeypatch):
+def test_a_rollout_of_motion_is_the_stream_of_the_pipeline(new_latents):
     pipeline, track = tiny_motion_pipeline(), tiny_track(60)
     pool = new_pool([track], pipeline, batch_size=1, size=1, max_chunks=100, jitter=False, new_latents=(new_latents,))
     batch, stream = following_chunk(pool), pool._streams[0]
     assert batch.mouth is None
     layout = pipeline.layout.holding(5 + 4 * new_latents)
-    portrait = stream.window(0, layout)["portrait"].movedim(-1, 0)
-    monkeypatch.setattr(FaceRenderer, "motion_frame", lambda renderer, observed: portrait)
-    state = pipeline.prepare_stream(PIL.Image.open(EXAMPLE).resize((SIZE, SIZE)), steps=2, layout=layout)
+    state = pipeline.start_stream(to_unit(stream.window(0, layout)["portrait"][None]), steps=2, layout=layout)
     state.speech.append(torch.from_numpy(track.speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768))
     for chunk in range(min(stream.frames // layout.new_frames, 5)):
         assert batch.depth == [chunk]

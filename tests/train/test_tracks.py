@@ -9,12 +9,15 @@ import torch
 
 from asymtalker.chunks import SAMPLES_PER_FRAME, WindowLayout
 from asymtalker.conditioning import speech_span
-from asymtalker.renderer.landmarks import LIPS, LOWER_LIP, UPPER_LIP
+from asymtalker.renderer.landmarks import LIPS, LOWER_LIP, RIGID, UPPER_LIP
 from asymtalker.renderer.motion_frame import CHANNELS, EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize
+from asymtalker.renderer.motion_frame import LAYOUT as LANDMARKS
+from tests.renderer.heads import rotation, skull_of
 from tests.tiny import tiny_speech_encoder
 from tests.tracks import FACE_MODEL, tiny_track, write_performances
 from train.animation.units import UNITS
 from train.face_model import FaceModel
+from train.motion_store import MeasuredMotion, measure_clip
 from train.tracks import SETTLE, TEETH, PersonView, load_tracks
 from train.views import View
 
@@ -32,8 +35,8 @@ def track():
 def silent():
     """A face that does nothing at all."""
     track = tiny_track(FRAMES)
-    still = {name: 0 * getattr(track.performance, name) for name in ("speech", "units", "head_pose_deg", "gaze_deg")}
-    return dataclasses.replace(track, performance=dataclasses.replace(track.performance, **still))
+    still = {name: 0 * getattr(track.source, name) for name in ("speech", "units", "head_pose_deg", "gaze_deg")}
+    return dataclasses.replace(track, source=dataclasses.replace(track.source, **still))
 
 
 def person(track, seed):
@@ -77,7 +80,7 @@ def test_the_head_turns_alike_on_every_face_and_lips_as_far_as_the_person_moves_
 
 def test_the_jaw_opens_the_mouth_and_lips_never_pass_through_each_other(track):
     frames = measures(person(track, None), track, list(range(FRAMES)))
-    drops = track.performance.units[:, UNITS.index("JawDrop")]
+    drops = track.source.units[:, UNITS.index("JawDrop")]
     assert np.corrcoef(gaps(frames), drops)[0, 1] > 0.9
     assert gaps(frames).min() > -1e-6 and gaps(frames).max() > 0.1
 
@@ -123,7 +126,7 @@ def test_a_folder_of_performances_is_loaded(tmp_path):
     assert [track.name for track in tracks] == ["noise-00000", "noise-00001", "noise-00002"]
     assert [len(track) for track in tracks] == [40] * 3
     np.testing.assert_array_equal(tracks[1].speech, tiny_track(40, 1).speech)
-    np.testing.assert_allclose(tracks[1].performance.units, tiny_track(40, 1).performance.units, atol=1e-3)
+    np.testing.assert_allclose(tracks[1].source.units, tiny_track(40, 1).source.units, atol=1e-3)
 
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):
@@ -138,3 +141,42 @@ def test_folders_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"other\.safetensors is of other expression units"):
         load_tracks(write_performances(tmp_path / "good", 1, 30), tmp_path / "other.safetensors")
     assert json.loads((tmp_path / "good" / "metadata.jsonl").read_text())["file_name"] == "noise-00000.npz"
+
+
+@pytest.fixture
+def measured(track):
+    """Motion of the mean face, as if it had been measured on somebody."""
+    frames = measures(person(track, None), track, list(range(FRAMES)))
+    return MeasuredMotion(track.speech, frames)
+
+
+def test_measured_motion_is_a_track_of_one_person(track, measured, tmp_path):
+    measured.save(tmp_path / "somebody.npz")
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "somebody.npz", "kind": "motion"}) + "\n")
+    (loaded,) = load_tracks(tmp_path, FACE_MODEL)
+    assert len(loaded) == FRAMES
+    np.testing.assert_array_equal(loaded.speech, track.speech)
+    for seed in (None, 0, 1):
+        np.testing.assert_allclose(measures(person(loaded, seed), loaded, [3, 9]), measured.frames[[3, 9]], atol=1e-6)
+    row = View(loaded, 1, np.random.default_rng(0)).window(5, LAYOUT, SPAN)
+    assert row["window"].shape == (21, 1, 1, CHANNELS)
+
+
+def test_measured_motion_of_other_channels_or_another_rate_is_refused(measured, tmp_path):
+    for changed, message in ({"layout": "version 0"}, "other landmarks"), ({"fps": 30}, "30 frames a second"):
+        written = {"speech": measured.speech, "frames": measured.frames, "layout": LANDMARKS, "fps": 25} | changed
+        np.savez(tmp_path / "other.npz", **written)
+        with pytest.raises(ValueError, match=message):
+            MeasuredMotion.load(tmp_path / "other.npz")
+
+
+def test_frames_without_a_face_are_bridged_unless_they_are_many():
+    rng = np.random.default_rng(0)
+    face = skull_of(rng)
+    landmarks = np.stack([face @ rotation(0.01 * frame, 0, 0).T * 80 + 100 for frame in range(30)])
+    landmarks[5:9] = np.nan
+    frames = measure_clip(landmarks, face[list(RIGID)])
+    np.testing.assert_allclose(frames[:, POSE_CHANNELS.start], 0.01 * np.arange(30), atol=1e-3)
+    landmarks[5:14] = np.nan
+    with pytest.raises(ValueError, match="lost for 9 frames in a row; at most 8"):
+        measure_clip(landmarks, face[list(RIGID)])
