@@ -29,7 +29,7 @@ from asymtalker.evaluation.settings import OFFLINE, EvaluationSettings
 from train import akd, autoencoder, teacher
 from train.config import DataSettings, parse_settings
 from train.loop import explained, keep_freed_memory
-from train.motion_figures import long_figures, performances, short_figures
+from train.motion_figures import Sampling, long_figures, performances, short_figures
 
 KINDS = ("motion", "long", "paired")
 METRICS = tuple(name for name in OFFLINE if name != "resources")
@@ -256,8 +256,8 @@ def measure_motion(arm: Arm, settings: AblationSettings) -> None:
         return
     tracks = performances(settings.performances, settings.face_model, settings.holdout)
     pipeline = AsymTalkerPipeline.from_pretrained(arm.pipeline)
-    steps = arm.steps or pipeline.config.num_inference_steps
-    found = short_figures(pipeline, tracks, steps) | long_figures(pipeline, tracks, steps, settings.seconds)
+    sampling = Sampling(arm.steps or pipeline.config.num_inference_steps)
+    found = short_figures(pipeline, tracks, sampling) | long_figures(pipeline, tracks, sampling, settings.seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=2))
 

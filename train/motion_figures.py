@@ -43,6 +43,23 @@ SILENCE_MARGIN = 4
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How motion frames are generated.
+
+    Attributes:
+        steps: denoising steps.
+        guidance_scale: audio guidance; 1 is none.
+        new_latents: of a window; None: the checkpoint's own.
+        seed: of people and noise.
+    """
+
+    steps: int
+    guidance_scale: float = 1.0
+    new_latents: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Performed:
     """Motion frames that were generated for tracks, and the true ones.
 
@@ -57,33 +74,29 @@ class Performed:
 
 
 @torch.no_grad()
-def perform(
-    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seed: int = 0, new_latents: int | None = None
-) -> list[Performed]:
-    """Performs tracks in step, each on a person drawn by `seed`; as many frames of each as the shortest has."""
+def perform(pipeline: AsymTalkerPipeline, tracks: list[Track], sampling: Sampling) -> list[Performed]:
+    """Performs tracks in step, each on a person drawn at random; as many frames of each as the shortest has."""
     frames = min(len(track) for track in tracks)
-    views = [PersonView(track, np.random.default_rng((seed, number))) for number, track in enumerate(tracks)]
+    views = [PersonView(track, np.random.default_rng((sampling.seed, number))) for number, track in enumerate(tracks)]
     true = torch.stack([view.frames(list(range(frames)))[:, 0, 0] for view in views])
     speech = np.stack([as_floats(track.speech[: frames * SAMPLES_PER_FRAME]) for track in tracks])
-    made = generate(pipeline, true[:, 0], torch.from_numpy(speech), steps, seed, new_latents)
+    made = generate(pipeline, true[:, 0], torch.from_numpy(speech), sampling)
     return [Performed(*parts) for parts in zip(made.numpy(), true.numpy(), tracks, strict=True)]
 
 
 @torch.no_grad()
-def generate(
-    pipeline: AsymTalkerPipeline,
-    portraits: Tensor,
-    speech: Tensor,
-    steps: int,
-    seed: int = 0,
-    new_latents: int | None = None,
-) -> Tensor:
+def generate(pipeline: AsymTalkerPipeline, portraits: Tensor, speech: Tensor, sampling: Sampling) -> Tensor:
     """Motion frames (B, F, 93) for portraits (B, 93) and speech (B, 640·F)."""
     layout, frames = pipeline.layout, speech.shape[-1] // SAMPLES_PER_FRAME
-    if new_latents is not None:
-        layout = layout.holding(layout.continuity_frames + layout.temporal_ratio * new_latents)
-    generator = torch.Generator().manual_seed(seed)
-    state = pipeline.start_stream(portraits[:, :, None, None], steps, generator=generator, layout=layout)
+    if sampling.new_latents is not None:
+        layout = layout.holding(layout.continuity_frames + layout.temporal_ratio * sampling.new_latents)
+    state = pipeline.start_stream(
+        portraits[:, :, None, None],
+        sampling.steps,
+        guidance_scale=sampling.guidance_scale,
+        generator=torch.Generator().manual_seed(sampling.seed),
+        layout=layout,
+    )
     state.speech.append(speech)
     made = [pipeline.next_chunk(state)[..., 0, 0] for _ in range(layout.chunk_count(frames))]
     return torch.cat(made, dim=2)[:, :, :frames].transpose(1, 2)
@@ -204,26 +217,24 @@ def performances(dataset: str, face_model: str, holdout: int) -> list[Track]:
     return [track for track in load_tracks(dataset, face_model)[::holdout] if isinstance(track.source, Performance)]
 
 
-def short_figures(
-    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, new_latents: int | None = None
-) -> dict[str, float]:
+def short_figures(pipeline: AsymTalkerPipeline, tracks: list[Track], sampling: Sampling) -> dict[str, float]:
     """The figures of tracks that are performed from their beginning, those of one length together."""
     spoken = sorted((track for track in tracks if len(track) >= LEAST_FRAMES), key=len)
     groups = [spoken[first : first + GROUP] for first in range(0, len(spoken), GROUP)]
-    performed = [one for group in groups for one in perform(pipeline, group, steps, new_latents=new_latents)]
-    return figures(performed, pipeline.layout.temporal_ratio * (new_latents or pipeline.layout.new_latents))
+    performed = [one for group in groups for one in perform(pipeline, group, sampling)]
+    return figures(performed, pipeline.layout.temporal_ratio * (sampling.new_latents or pipeline.layout.new_latents))
 
 
 def long_figures(
-    pipeline: AsymTalkerPipeline, tracks: list[Track], steps: int, seconds: float, new_latents: int | None = None
+    pipeline: AsymTalkerPipeline, tracks: list[Track], sampling: Sampling, seconds: float
 ) -> dict[str, float]:
     """The figures of drift of a few people who go on for so many seconds, their sound repeated."""
     tracks = [track for track in tracks if track.source.phones][:LONG_STREAMS]
-    views = [PersonView(track, np.random.default_rng((0, number))) for number, track in enumerate(tracks)]
+    views = [PersonView(track, np.random.default_rng((sampling.seed, n))) for n, track in enumerate(tracks)]
     samples = int(seconds * FPS) * SAMPLES_PER_FRAME
     speech = np.stack([np.resize(as_floats(track.speech), samples) for track in tracks])
     portraits = torch.stack([view.frames([0])[0, 0, 0] for view in views])
-    return drift(generate(pipeline, portraits, torch.from_numpy(speech), steps, new_latents=new_latents).numpy())
+    return drift(generate(pipeline, portraits, torch.from_numpy(speech), sampling).numpy())
 
 
 def main() -> None:
@@ -235,16 +246,19 @@ def main() -> None:
     parser.add_argument("--holdout", type=int, default=40, help="every n-th track is held out")
     parser.add_argument("--tracks", type=int, default=32, help="of these, so many are performed")
     parser.add_argument("--steps", type=int, help="denoising steps; default: the checkpoint's own")
+    parser.add_argument("--guidance-scale", type=float, help="audio guidance; default: the checkpoint's own")
     parser.add_argument("--new-latents", type=int, help="of a window; default: the checkpoint's own")
     parser.add_argument("--seconds", type=float, help="measure drift over so long a rollout instead")
     args = parser.parse_args()
     pipeline = open_pipeline(args.checkpoint)
     steps = args.steps or pipeline.config.num_inference_steps
+    guidance = pipeline.config.guidance_scale if args.guidance_scale is None else args.guidance_scale
+    sampling = Sampling(steps, guidance, args.new_latents)
     tracks = performances(args.dataset, args.face_model, args.holdout)
     if args.seconds is None:
-        found = short_figures(pipeline, tracks[: args.tracks], steps, args.new_latents)
+        found = short_figures(pipeline, tracks[: args.tracks], sampling)
     else:
-        found = long_figures(pipeline, tracks, steps, args.seconds, args.new_latents)
+        found = long_figures(pipeline, tracks, sampling, args.seconds)
     print(json.dumps({name: round(value, 4) for name, value in found.items()}))
 
 

@@ -436,11 +436,11 @@ def _blinks(records: list[Record]) -> list[Row]:
 
 def _head(records: list[Record]) -> list[Row]:
     unit = "(eye distances/s)²"
-    row = _row(records, "head", "head motion energy", unit, HeadMotion, _curve("head"), goal="≥ half of the real")
+    row = _row(records, "head", "head motion energy", unit, HeadMotion, _curve("head"), goal="0.8 to 1.2 of the real")
     if row.generated is None or row.real is None or row.real.mean == 0:
         return [row]
     share = _fixed(row.generated.mean / row.real.mean, row.generated.clips)
-    return [row, Row("head", "head motion energy over the real", "", share, goal="≥ 0.5")]
+    return [row, Row("head", "head motion energy over the real", "", share, goal="0.8–1.2")]
 
 
 def _csim(records: list[Record]) -> list[Row]:

@@ -23,6 +23,8 @@ FIRST_PART = 0.55
 LONG_PAUSE = 0.12
 SHORT_PAUSE_DOMINANCE = 0.25
 """Pauses below `LONG_PAUSE` seconds count so much: the mouth hardly returns to rest in them."""
+RELAXATION = 0.12
+"""Seconds at both ends of a long pause in which the mouth is still, or already, on its way."""
 BLEND = 0.016
 CONTACT_BLEND = 0.008
 """Seconds by which curves and contacts are smoothed."""
@@ -91,7 +93,9 @@ def _blend(times: np.ndarray, segments: list[Segment], manner: Manner) -> np.nda
     dominance = np.array([viseme.dominance for viseme in visemes])
     dominance[rest & (ends - starts <= LONG_PAUSE)] *= SHORT_PAUSE_DOMINANCE
     reach = np.array([viseme.reach for viseme in visemes]) * manner.width
-    away = np.maximum(np.abs(times[:, None] - (starts + ends) / 2) - _half(starts, ends) / 2, 0)  # (T, S)
+    half = _half(starts, ends)
+    core = np.where(rest, np.maximum(half / 2, half - RELAXATION), half / 2)
+    away = np.maximum(np.abs(times[:, None] - (starts + ends) / 2) - core, 0)  # (T, S)
     influence = dominance * np.exp(-((away / reach) ** 1.2))
     scale = np.full(len(UNITS), manner.amount)
     scale[JAW] *= manner.jaw
