@@ -18,7 +18,7 @@ from asymtalker.stages import COLOR, CONTINUITY, DECODE, REFERENCE, SPEECH, STEP
 from tests.conftest import ROOT
 from tests.convert.published import FULL_LITE, GOLDEN, flashhead_shapes
 from tests.test_runtime import stored
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 
 CPU = torch.device("cpu")
 
@@ -49,6 +49,19 @@ def test_an_outline_is_what_is_loaded(checkpoint):
         assert parameters(part) == parameters(getattr(loaded, name))
 
 
+def test_an_outline_of_motion_is_without_its_renderer(tmp_path):
+    pipeline = tiny_motion_pipeline()
+    pipeline.save_pretrained(tmp_path)
+    for outlined in (outline(tmp_path), like(pipeline)):
+        assert outlined.renderer is None
+        assert outlined.frame_size == (1, 1)  # a motion frame's
+        assert parameters(outlined.transformer) == parameters(pipeline.transformer)
+    footprint = measure(like(pipeline), torch.float32)
+    assert footprint.weights["none"]["transformer"] >= stored(pipeline.transformer)
+    assert footprint.new_frames == 16
+    assert footprint.stages[STEP].flops < measure(like(tiny_pipeline()), torch.float32).stages[STEP].flops
+
+
 def test_the_folder_of_something_else(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps({"vae": ["diffusers", "NoSuchModel"]}))
     with pytest.raises(ValueError, match="NoSuchModel"):
@@ -76,7 +89,7 @@ def test_what_is_alive_is_counted():
 def test_activations_hold_what_a_stage_hands_on():
     pipeline = tiny_pipeline("wan")
     footprint = measure(like(pipeline), torch.float32)
-    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 1)
+    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), 1)
     carried = state.portrait.nbytes + state.reference.nbytes + state.continuity.nbytes
     window = 4 * 3 * 13 * 64 * 64
     assert footprint.stages[STEP].activations > carried
@@ -202,7 +215,7 @@ class _Copies(TorchDispatchMode):
 @pytest.mark.parametrize("variant", ["pro", "lite"])
 def test_no_step_of_a_chunk_waits_for_the_device(variant):
     pipeline = outline_flashhead(variant, 64).to("meta")
-    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), (64, 64), 2, color_match=1.0)
+    state = pipeline.prepare_stream(torch.zeros(1, 3, 64, 64), 2, size=(64, 64), color_match=1.0)
     state.speech.append(torch.zeros(640 * 80))
     with _Copies() as copies:
         pipeline.next_chunk(state)

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -11,9 +12,10 @@ import torch
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.conditioning import continuity_reference
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 
 SIDE = 64
+EXAMPLE = Path(__file__).parents[1] / "examples" / "nora.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_a_partial_chunk_is_the_start_of_a_whole_one(pipe, portrait):
 def test_new_frames_follow_the_carried_ones(pipe, portrait, monkeypatch):
     decode, windows = pipe.vae.decode, []
     monkeypatch.setattr(pipe.vae, "decode", lambda latents: windows.append(decode(latents)) or windows[-1])
-    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state = pipe.prepare_stream(portrait, 2, size=(SIDE, SIDE), generator=seeded())
     state.speech.append(torch.zeros(40 * SAMPLES_PER_FRAME))
     for chunk in range(2):
         frames = pipe.next_chunk(state)
@@ -211,7 +213,7 @@ def test_visitors_may_come_at_once(portrait):
 
 def test_later_chunks_go_on_from_earlier_ones(pipe, portrait):
     """With the same noise and silence throughout, a chunk depends on the one before it, through κ alone."""
-    state = pipe.prepare_stream(portrait, (SIDE, SIDE), 2, generator=seeded())
+    state = pipe.prepare_stream(portrait, 2, size=(SIDE, SIDE), generator=seeded())
     state.speech.append(torch.zeros(100 * SAMPLES_PER_FRAME))
     first = pipe.next_chunk(state)
     torch.testing.assert_close(state.continuity, continuity_reference(pipe.vae, first, pipe.layout))
@@ -339,3 +341,47 @@ def test_a_first_window_that_cannot_be(frames):
         ValueError, match=f"first_continuity_frames must be 1 plus a multiple of 4, up to 5, not {frames}"
     ):
         AsymTalkerPipeline(**parts, window_frames=13, continuity_frames=5, first_continuity_frames=frames)
+
+
+@pytest.fixture(scope="module")
+def mover() -> AsymTalkerPipeline:
+    return tiny_motion_pipeline()
+
+
+@pytest.fixture(scope="module")
+def nora() -> PIL.Image.Image:
+    return PIL.Image.open(EXAMPLE).convert("RGB").resize((96, 96))
+
+
+def test_motion_is_rendered_in_the_portraits_own_pixels(mover, nora):
+    video = mover(nora, speech(6), generator=seeded()).frames
+    assert video.shape == (6, 96, 96, 3)  # as large as the image, not as the checkpoint
+    assert mover.frame_size == (256, 256)
+    np.testing.assert_allclose(video[:, 0], np.repeat(np.asarray(nora)[None, 0] / 255, 6, axis=0), atol=1 / 255)
+    assert np.abs(video[0] - video[5]).max() > 0.05
+    enlarged = mover(nora.resize((128, 128)), speech(2), generator=seeded(), width=64, height=50).frames
+    assert enlarged.shape == (2, 128, 128, 3)
+
+
+def test_a_renderer_matches_no_colours(mover, nora):
+    plain, matched = (mover(nora, speech(4), generator=seeded(), color_match=match).frames for match in (0.0, 1.0))
+    np.testing.assert_array_equal(plain, matched)
+
+
+def test_motion_saved_and_loaded(mover, nora, tmp_path):
+    mover.register_to_config(live_window_frames=9)
+    mover.save_pretrained(tmp_path)
+    loaded = AsymTalkerPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    assert (loaded.live_layout.window_frames, loaded.live_layout.continuity_frames) == (9, 5)
+    assert loaded.layout == mover.layout
+    frames = (pipe(nora, speech(6), generator=seeded()).frames for pipe in (mover, loaded))
+    np.testing.assert_array_equal(*frames)
+
+
+def test_motion_streams_of_short_windows_are_repeatable_and_their_own(mover, nora):
+    short, again, long = (
+        mover(nora, speech(12), generator=seeded(), window_frames=frames).frames for frames in (9, 9, 21)
+    )
+    np.testing.assert_array_equal(short, again)
+    assert len(short) == len(long) == 12 and np.abs(short - long).max() > 1 / 255

@@ -4,7 +4,10 @@ import torch
 from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan, FlowMatchLCMScheduler
 
 from asymtalker import AsymTalkerPipeline
+from asymtalker.generation import PRESETS
 from asymtalker.models import AsymTalkerTransformer3DModel, AutoencoderPatchKLT, LogMelSpeechEncoder
+from asymtalker.renderer.motion_frame import CHANNELS
+from asymtalker.renderer.renderer import FaceRenderer
 
 LATENT_CHANNELS = 8
 
@@ -81,6 +84,26 @@ def tiny_pipeline(kind: str = "patch") -> AsymTalkerPipeline:
         scheduler=FlowMatchLCMScheduler(shift=3.0),
         window_frames=window[0],
         continuity_frames=window[1],
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def tiny_motion_vae() -> AutoencoderPatchKLT:
+    """For motion frames, which it does not keep whole."""
+    torch.manual_seed(0)
+    return AutoencoderPatchKLT(in_channels=CHANNELS, latent_channels=LATENT_CHANNELS, scale_factor_spatial=1)
+
+
+def tiny_motion_pipeline() -> AsymTalkerPipeline:
+    """A pipeline of motion frames, of one step and random weights but for the renderer's: no others find a face."""
+    pipeline = AsymTalkerPipeline(
+        transformer=tiny_transformer(sample_size=(1, 1)),
+        vae=tiny_motion_vae(),
+        speech_encoder=tiny_speech_encoder(),
+        scheduler=FlowMatchLCMScheduler(shift=3.0),
+        renderer=FaceRenderer.from_pretrained(PRESETS / "tiny" / "renderer"),
+        num_inference_steps=1,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
@@ -97,7 +97,7 @@ class FaceModel:
             with safe_open(path, "numpy") as file:
                 names = tuple(json.loads(file.metadata()["unit_names"]))
                 arrays = {name: file.get_tensor(name) for name in ("skull", "mean", "units", "gaze", "people")}
-        except (OSError, KeyError, TypeError) as error:
+        except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{path} is not a face model (`python -m train.face_model` makes one): {error}") from error
         if arrays["mean"].shape != (CHANNELS,):
             found = arrays["mean"].shape

@@ -58,7 +58,7 @@ class Lips:
         """
         moves = np.zeros((POINTS, 2))
         moves[list(LIPS)] = self._head.to_pixels(share * lips)
-        self._part(moves, self._gaps + share * (gaps - self._gaps))
+        self._part(moves, self._gaps + share * ((gaps - SOFT).clip(min=0) - self._gaps))
         drop = self._head.to_pixels(share / CHIN_SEEN * chin)
         for point, part in JAW.items():
             moves[point] = part * drop
@@ -69,10 +69,10 @@ class Lips:
         return moves[CHIN] / JAW[CHIN]
 
     def _part(self, moves: np.ndarray, gaps: np.ndarray) -> None:
-        """Has the inner lips as far apart as they should be, less what is soft in them; the outer lips go along."""
+        """Has the inner lips so far apart, (11,) in eye distances; the outer lips go along."""
         upper, lower = list(INNER_UPPER), list(INNER_LOWER)
         now = self._gaps + (moves[lower] - moves[upper]) @ self._down / (self._down @ self._down)
-        missing = ((gaps - SOFT).clip(min=0) - now)[:, None] * self._down / 2
+        missing = (gaps - now)[:, None] * self._down / 2
         for inner, outer, way in ((upper, list(OUTER_UPPER), -missing), (lower, list(OUTER_LOWER), missing)):
             moves[inner] += way
             moves[outer] += OUTER_SHARE * way

@@ -137,7 +137,7 @@ def test_windows_are_the_published_ones(converted):
     pipeline = AsymTalkerPipeline.from_pretrained(folder)
     calls = []
     pipeline.transformer.register_forward_pre_hook(lambda _, args, __: calls.append(args), with_kwargs=True)
-    state = pipeline.prepare_stream(torch.rand(1, 3, SIZE, SIZE), (SIZE, SIZE), pipeline.config.num_inference_steps)
+    state = pipeline.prepare_stream(torch.rand(1, 3, SIZE, SIZE), pipeline.config.num_inference_steps)
     state.speech.append(torch.randn(100 * SAMPLES_PER_FRAME))
     carried = {"pro": 5, "lite": 9}[variant]
     frames = [pipeline.next_chunk(state) for _ in range(2)]

@@ -3,7 +3,8 @@ import torch
 
 from asymtalker.models import AutoencoderPatchKLT
 from asymtalker.models.patch_autoencoder import patchify, unpatchify
-from tests.tiny import tiny_vae
+from asymtalker.renderer.motion_frame import CHANNELS
+from tests.tiny import tiny_motion_vae, tiny_vae
 from train.autoencoder import fit, reconstruction_psnr
 
 
@@ -143,3 +144,54 @@ def test_fitted_latents_have_unit_variance():
     z = torch.cat([vae.encode(w).latent_dist.mode() for w in windows])
     scaled = z / torch.tensor(vae.config.latents_std).view(-1, 1, 1, 1)
     assert scaled.var().item() == pytest.approx(1, rel=0.15)
+
+
+def motion_patches(count=64):
+    """Windows (count, 93, 21, 1, 1) of six patterns of motion over four frames, each window about its own place."""
+    generator = torch.Generator().manual_seed(0)
+    patterns = torch.linalg.qr(torch.randn(4 * CHANNELS, 6, generator=generator)).Q
+    amounts = torch.randn(count, 6, 1, 1, 6, generator=generator)
+    windows = unpatchify(0.5 * amounts @ patterns.T, 4, 1)[:, :, 3:]
+    windows[:, :, :1] = 0  # the first frame stands alone: give it nothing to explain
+    return windows
+
+
+@pytest.mark.parametrize(("frames", "latents"), [(1, 1), (5, 2), (9, 3), (13, 4), (21, 6)])
+@torch.no_grad()
+def test_motion_frames_have_a_latent_each_four(frames, latents):
+    vae = tiny_motion_vae()
+    z = vae.encode(torch.zeros(2, CHANNELS, frames, 1, 1)).latent_dist.mode()
+    assert z.shape == (2, 8, latents, 1, 1)
+    assert vae.decode(z).sample.shape == (2, CHANNELS, frames, 1, 1)
+
+
+@torch.no_grad()
+def test_motion_is_kept_by_as_many_components_as_it_has_and_encoding_again_loses_nothing():
+    windows = motion_patches()
+    vae = AutoencoderPatchKLT(in_channels=CHANNELS, latent_channels=6, scale_factor_spatial=1)
+    fit(vae, [windows], whitening=0.5, mirror=False)
+    z = vae.encode(windows).latent_dist.mode()
+    decoded = vae.decode(z).sample
+    torch.testing.assert_close(decoded, windows, atol=1e-3, rtol=0)
+    torch.testing.assert_close(vae.encode(decoded).latent_dist.mode(), z, atol=1e-3, rtol=0)
+    # κ is encoded by itself: the five frames that end a window are those that begin the next
+    ending = vae.encode(decoded[:, :, -5:]).latent_dist.mode()
+    torch.testing.assert_close(vae.decode(ending).sample[:, :, 1:], decoded[:, :, -4:], atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_what_moves_within_a_patch_may_count_more():
+    """Two components for three patterns: the two largest, unless motion counts for more."""
+    generator = torch.Generator().manual_seed(0)
+    rest = torch.zeros(3, CHANNELS, 4)
+    rest[0, 0], rest[1, 1] = 0.5, 0.5  # still
+    rest[2, 2] = torch.tensor([0.5, -0.5, 0.5, -0.5])
+    amounts = torch.randn(64, 4, 1, 1, 3, generator=generator) * torch.tensor([0.5, 0.4, 0.2])
+    windows = unpatchify(amounts @ rest.flatten(1), 4, 1)[:, :, 3:]
+    errors = []
+    for weight in (0.0, 10.0):
+        vae = AutoencoderPatchKLT(in_channels=CHANNELS, latent_channels=2, scale_factor_spatial=1)
+        fit(vae, [windows], whitening=0.0, motion_weight=weight, mirror=False)
+        errors.append((vae(windows).sample - windows)[:, :, 1:].square().mean((0, 2, 3, 4)))
+    assert errors[0][2] > 0.01 and errors[0][1] < 1e-4
+    assert errors[1][2] < 1e-4 and errors[1][1] > 0.01

@@ -9,6 +9,7 @@ from asymtalker.generation import PRESETS
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.renderer.face import Face
 from asymtalker.renderer.landmarks import LIPS
+from asymtalker.renderer.lips import CHIN_SEEN, INNER_LOWER, INNER_UPPER, SOFT, Lips
 from asymtalker.renderer.motion import Motion
 from asymtalker.renderer.renderer import FaceRenderer
 
@@ -32,17 +33,38 @@ def observed(renderer, portrait):
 
 
 @pytest.fixture(scope="session")
-def face(portrait, observed):
-    return Face(portrait, observed.points)
+def head(renderer, observed):
+    return renderer.head_pose(observed)
 
 
-def still(frames=1):
-    return Motion(np.zeros((frames, len(LIPS), 2)), np.zeros(frames), np.zeros((frames, 6)))
+@pytest.fixture(scope="session")
+def face(portrait, observed, head):
+    return Face(portrait, observed.points, head)
 
 
-def opened(amount, frames=1):
-    """The lower lip that much lower, in eye distances, most in its middle."""
-    motion = still(frames)
+def gap(points, head, moves=0):
+    """How far apart the inner lips are seen, (11,) in eye distances."""
+    places, down = points[:, :2] + moves, head.to_pixels(np.array([0.0, 1.0]))
+    return (places[list(INNER_LOWER)] - places[list(INNER_UPPER)]) @ down / (down @ down)
+
+
+def opened(points, head, amount, frames=1):
+    """The motion of a lower lip that goes down so far, in eye distances, most in its middle, and the jaw with it."""
+    lips = np.zeros((frames, len(LIPS), 2))
     for point, share in {14: 1, 17: 1, 87: 0.9, 317: 0.9, 84: 0.9, 314: 0.9, 178: 0.7, 402: 0.7}.items():
-        motion.lips[:, LIPS.index(point), 1] = amount * share
-    return motion
+        lips[:, LIPS.index(point), 1] = amount * share
+    wider = lips[0, [LIPS.index(point) for point in INNER_LOWER], 1]
+    gaps = np.repeat((gap(points, head).clip(min=0) + SOFT + wider)[None], frames, axis=0)
+    chin = np.repeat([[0.0, CHIN_SEEN * amount]], frames, axis=0)
+    still = np.zeros((frames, 6))
+    return Motion(lips, gaps, chin, still[:, 0], still[:, :4], still[:, :2], still, np.ones(frames))
+
+
+def still(points, head, frames=1):
+    return opened(points, head, 0.0, frames)
+
+
+def lip_moves(points, head, amount):
+    """Displacements (478, 2) of landmarks as the lower lip and the jaw go down so far."""
+    motion = opened(points, head, amount)
+    return Lips(points, head).moves(motion.lips[0], motion.gaps[0], motion.chin[0])

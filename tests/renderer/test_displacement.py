@@ -4,8 +4,8 @@ from scipy.ndimage import map_coordinates
 
 from asymtalker.renderer.displacement import Displacement
 from asymtalker.renderer.landmarks import LIPS
-from asymtalker.renderer.lips import Lips, shut_moves
-from tests.renderer.conftest import SIDE, opened
+from asymtalker.renderer.lips import Lips
+from tests.renderer.conftest import SIDE, gap, lip_moves
 
 POSE = np.array([0.04, -0.03, 0.02, 0.03, 0.08, -0.05])
 NOTHING = np.zeros(6)
@@ -38,27 +38,28 @@ def test_rigid_landmarks_go_with_the_head(displacement, observed):
     assert np.hypot(*(found - observed.points[inner, :2]).T).mean() < 1
 
 
-def test_lips_are_carried_to_their_landmarks(displacement, observed):
-    moves = Lips(observed.points).moves(opened(0.15).lips[0])
+def test_lips_are_carried_to_their_landmarks(displacement, observed, head):
+    moves = lip_moves(observed.points, head, 0.15)
     arrived = displacement.moved(moves, NOTHING)
     lower, upper = [17, 84, 314], [0, 37, 267]
     found = came_from(displacement.places(moves, NOTHING), arrived[lower + upper])
     np.testing.assert_allclose(found, observed.points[lower + upper, :2], atol=1.2)
 
 
-def test_nothing_moves_at_the_border(displacement, observed):
-    moves = Lips(observed.points).moves(opened(0.25).lips[0])
+def test_nothing_moves_at_the_border(displacement, observed, head):
+    moves = lip_moves(observed.points, head, 0.25)
     away = np.abs(displacement.places(moves, 2 * POSE) - identity()).max(-1)
     assert max(away[0].max(), away[-1].max(), away[:, 0].max(), away[:, -1].max()) < 1e-3
     assert away.max() > 5
 
 
-def test_a_wide_open_mouth_is_shut_without_a_fold(observed):
+def test_a_wide_open_mouth_is_shut_without_a_fold(observed, head):
     """Newton's method finds where the skin came from though it is stretched twofold."""
     points = observed.points.copy()
-    points[:, :2] += Lips(points).moves(opened(0.22).lips[0])
-    displacement, moves = Displacement(points, SIDE), Lips(points).moves(np.zeros((len(LIPS), 2)))
-    assert np.abs(shut_moves(points)).max() > 0.1 * displacement.frame.unit
+    points[:, :2] += lip_moves(points, head, 0.22)
+    shut = np.zeros((len(LIPS), 2)), np.zeros(11), np.zeros(2)
+    displacement, moves = Displacement(points, SIDE), Lips(points, head).moves(*shut)
+    assert gap(points, head).max() > 0.2 > 0.01 > np.abs(gap(points, head, moves)).max()
     places = displacement.places(moves, NOTHING)
     middle = round(float(points[17, 0]))
     chin = slice(int(points[17, 1]), int(points[152, 1]))

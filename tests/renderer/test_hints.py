@@ -1,7 +1,6 @@
 from asymtalker.renderer.hints import portrait_hints
 from asymtalker.renderer.landmarks import Observation
-from asymtalker.renderer.lips import Lips
-from tests.renderer.conftest import opened
+from tests.renderer.conftest import lip_moves
 
 
 def test_a_good_portrait_needs_no_hint(observed):
@@ -9,9 +8,9 @@ def test_a_good_portrait_needs_no_hint(observed):
     assert portrait_hints(observed) == []
 
 
-def test_an_open_mouth_and_uncertain_landmarks_are_told(observed):
+def test_an_open_mouth_and_uncertain_landmarks_are_told(observed, head):
     points = observed.points.copy()
-    points[:, :2] += Lips(points).moves(opened(0.25).lips[0])
+    points[:, :2] += lip_moves(points, head, 0.25)
     (mouth,) = portrait_hints(Observation(points, 1.0))
     assert "wide open" in mouth
     (uncertain,) = portrait_hints(Observation(observed.points, 0.2))

@@ -4,12 +4,12 @@ from PIL import Image
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.generation import load_pipeline
-from asymtalker.renderer.landmarks import LIPS, Observation
-from asymtalker.renderer.motion import Motion
+from asymtalker.renderer.landmarks import RIGID
+from asymtalker.renderer.motion_frame import CHANNELS, measure
 from asymtalker.renderer.renderer import FaceRenderer
-from asymtalker.renderer.stream import FaceStream
 from tests.renderer.conftest import SIDE, opened, still
-from tests.tiny import tiny_pipeline
+from tests.renderer.heads import rotation
+from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -22,49 +22,36 @@ def speech(seconds):
     return (0.1 * rng.normal(size=round(16_000 * seconds))).astype(np.float32)
 
 
-def test_a_motion_of_nothing_is_the_portrait(renderer, portrait, observed):
-    (frame,) = renderer.render(portrait, Observation(observed.points, 1.0), still())
+def test_a_motion_of_nothing_is_the_portrait(renderer, portrait, observed, head):
+    (frame,) = renderer.render(portrait, observed, still(observed.points, head))
     assert np.abs(frame.astype(int) - portrait).mean() < 0.5
 
 
-def test_an_open_mouth_is_dark_inside(renderer, portrait, observed):
-    unit = np.hypot(*(observed.points[263] - observed.points[33])[:2])
-    motion = Motion(3 * renderer.lips_basis[:1].numpy().reshape(1, len(LIPS), 2) * 0.3, np.zeros(1), np.zeros((1, 6)))
-    if motion.lips[0, LIPS.index(14), 1] < 0:  # a principal movement has no sign
-        motion = Motion(-motion.lips, motion.lids, motion.pose)
-    (frame,) = renderer.render(portrait, Observation(observed.points, 1.0), motion)
+def test_an_open_mouth_is_dark_inside(renderer, portrait, observed, head):
+    (frame,) = renderer.render(portrait, observed, opened(observed.points, head, 0.25))
     x, y = observed.points[[13, 14], :2].mean(0)
-    mouth = (slice(int(y), int(y + 0.15 * unit)), slice(int(x - 0.1 * unit), int(x + 0.1 * unit)))
+    mouth = (
+        slice(int(y), int(y + 0.15 * head.unit)),
+        slice(int(x - 0.1 * head.unit), int(x + 0.1 * head.unit)),
+    )
     assert frame[mouth].min() < portrait[mouth].min()
-
-
-def test_uncertain_landmarks_move_less(renderer):
-    motion = Motion(opened(0.1).lips, np.ones(1), np.full((1, 6), 0.1))
-    sure, unsure = renderer.plausible(motion, 1.0), renderer.plausible(motion, 0.25)
-    np.testing.assert_allclose(unsure.pose, 0.5 * sure.pose)
-    np.testing.assert_allclose(unsure.lips, 0.5 * sure.lips)
-
-
-def test_lips_stay_within_what_lips_can_do(renderer):
-    wild = Motion(np.random.default_rng(0).normal(size=(1, len(LIPS), 2)), np.zeros(1), np.zeros((1, 6)))
-    tame = renderer.plausible(wild).lips.reshape(-1)
-    amounts = renderer.lips_basis.numpy() @ tame
-    assert (np.abs(amounts) <= 2.51 * renderer.lips_scale.numpy()).all()
-    assert np.abs(tame).max() < np.abs(wild.lips).max()
 
 
 def test_it_is_saved_and_loaded(renderer, portrait, observed, tmp_path):
     renderer.save_pretrained(tmp_path)
-    again = FaceRenderer.from_pretrained(tmp_path).observe(portrait)
-    np.testing.assert_allclose(again.points, observed.points, atol=1e-3)
+    loaded = FaceRenderer.from_pretrained(tmp_path)
+    np.testing.assert_allclose(loaded.observe(portrait).points, observed.points, atol=1e-3)
+    np.testing.assert_allclose(loaded.motion_frame(observed), renderer.motion_frame(observed), atol=1e-6)
 
 
-def test_a_pose_goes_on_from_chunk_to_chunk(renderer, portrait):
-    stream = FaceStream(renderer, portrait, 128, keep_smile=False)
-    first = stream._joined(np.linspace(0, 0.1, 16)[:, None] * np.ones(6))
-    second = stream._joined(np.zeros((16, 6)))
-    assert np.abs(second[0] - first[-1]).max() < 0.01
-    assert np.abs(second[-1]).max() < 0.02
+def test_a_mean_face_is_what_motion_frames_are_measured_from(observed, head):
+    """With this face's own for the mean, its motion frame says nothing; with another skull its head is turned."""
+    renderer, skull = FaceRenderer(), head.to_face(observed.points[list(RIGID)])
+    renderer.adopt(skull, measure(observed.points, head))
+    np.testing.assert_allclose(renderer.head_pose(observed).angles, head.angles, atol=1e-4)
+    np.testing.assert_allclose(renderer.motion_frame(observed), np.zeros((CHANNELS, 1, 1)), atol=1e-3)
+    renderer.adopt(skull @ rotation(0.1, 0, 0).T, np.zeros(CHANNELS))
+    assert renderer.head_pose(observed).angles[0] == pytest.approx(head.angles[0] - 0.1, abs=0.01)
 
 
 def test_frames_are_as_large_as_the_portrait_and_still_at_its_border(shipped, portrait):
@@ -99,12 +86,27 @@ def test_chunks_may_be_rendered_later(shipped, portrait):
     np.testing.assert_array_equal(frames, streamed)
 
 
+@pytest.mark.parametrize("window_frames", [9, 13, 21])
+def test_windows_of_every_length_make_the_same_number_of_frames(portrait, window_frames):
+    pipeline = tiny_motion_pipeline()
+    options = {"window_frames": window_frames, "generator": pipeline.noise(1)}
+    image = Image.fromarray(portrait).resize((64, 64))
+    lengths = [chunk.frames for chunk in pipeline.stream_chunks(image, speech(0.8), **options)]
+    new = window_frames - 5
+    assert sum(lengths) == 20 and set(lengths[:-1]) <= {new} and len(lengths) == -(-20 // new)
+
+
+def test_a_window_that_cannot_be_is_refused(portrait):
+    with pytest.raises(ValueError, match="window_frames must be 1 plus a multiple of 4"):
+        tiny_motion_pipeline().stream(Image.fromarray(portrait), speech(0.2), window_frames=12)
+
+
 def test_a_portrait_that_is_not_square_is_refused(shipped):
     with pytest.raises(ValueError, match="square"):
         shipped.stream(Image.new("RGB", (100, 80)), speech(0.5))
 
 
-def test_a_renderer_wants_a_network_that_says_motion(renderer):
+def test_a_renderer_wants_an_autoencoder_of_motion_frames(renderer):
     parts = tiny_pipeline().components | {"renderer": renderer}
-    with pytest.raises(ValueError, match="motion_prior"):
+    with pytest.raises(ValueError, match="autoencoder of motion frames, of 93 channels, not of 3"):
         AsymTalkerPipeline(**parts)

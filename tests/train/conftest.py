@@ -5,6 +5,7 @@ import PIL.Image
 import pytest
 
 from asymtalker.media.video import VideoWriter
+from tests.tracks import FACE_MODEL, write_performances
 from tests.train.tiny_stage import ROOT, command
 from train import autoencoder
 
@@ -43,11 +44,33 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data(dataset, runs):
+    """Settings of a stage that trains on clips."""
     return {"dataset": dataset, "store": runs / "store"}
 
 
 @pytest.fixture(scope="session")
+def tracks(runs):
+    """Settings of a stage that trains on tracks."""
+    return {"dataset": write_performances(runs / "performances", count=4, frames=FRAMES), "face_model": FACE_MODEL}
+
+
+@pytest.fixture(scope="session")
 def initial(data, runs):
-    """A pipeline to train, of the first stage."""
+    """A pipeline of pictures to train, of the first stage."""
     autoencoder.main(command("autoencoder", **data, output=runs / "autoencoder"))
     return runs / "autoencoder"
+
+
+@pytest.fixture(scope="session")
+def initial_motion(tracks, runs):
+    """A pipeline of motion frames to train, of the first stage."""
+    autoencoder.main(command("autoencoder", **tracks, output=runs / "motion-autoencoder"))
+    return runs / "motion-autoencoder"
+
+
+@pytest.fixture(scope="session", params=["clips", "tracks"])
+def recordings(request, tracks):
+    """Settings of a stage that trains on either, and what it starts from."""
+    if request.param == "clips":
+        return request.getfixturevalue("data"), request.getfixturevalue("initial")
+    return tracks, request.getfixturevalue("initial_motion")

@@ -16,7 +16,7 @@ from tests.train.tiny_stage import ROOT
 
 # A server imports them once, and every process is a fork of it: as fresh as one of its own, for it has run nothing.
 START = multiprocessing.get_context("forkserver")
-START.set_forkserver_preload(["tests.train.interrupted", "tests.train.sharded", "train.akd", "train.painter"])
+START.set_forkserver_preload(["tests.train.interrupted", "tests.train.sharded", "train.akd"])
 
 
 def run_two(target: Callable, *arguments: object, log: Path) -> None:

@@ -3,16 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.metrics.face_mesh import PYTHON_VARIABLE
 from asymtalker.models import LandmarkSpeechEncoder
-from tests.train.tiny_stage import DATA, NETWORK, ROOT, TRAINING
+from tests.tracks import write_performances
+from tests.train.tiny_stage import CLIPS, NETWORK, ROOT, TRACKS, TRAINING
 from train import ablation, akd
 from train.config import parse_settings
 
-PRESET = ROOT / "asymtalker" / "presets" / "tiny"
 ARMS = {"AKD": {}, "static": {"reference_mode": "static", "student_continuity": "real"}}
 
 
@@ -21,13 +22,16 @@ def arguments(data, initial, tmp_path, monkeypatch):
     """Two steps an arm, two people, two seconds twice; no face mesh."""
     monkeypatch.setenv(PYTHON_VARIABLE, "/nowhere/python")
     config = ROOT / "train/configs/tiny"
-    common = DATA | TRAINING | {name: str(value) for name, value in data.items()} | {"compile": False}
+    common = CLIPS | TRAINING | {name: str(value) for name, value in data.items()} | {"new_latents": []}
     settings = {"akd": str(config / "akd.yaml"), "output": str(tmp_path / "ablation"), "batch": 3}
     settings |= {
         "teachers": {"teacher": str(initial)},
         "steps": 2,
         "arms": ARMS,
-        "common": common | {"sample_steps": 0},
+        "common": common,
+        "seeds": 1,
+        "kinds": ["long", "paired"],
+        "teacher": None,
         "dataset": str(data["dataset"]),
     }
     settings |= {
@@ -73,12 +77,13 @@ def test_arms_are_trained_rolled_out_and_compared_once(arguments, tmp_path, monk
 
 
 def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
-    """From nothing: an autoencoder without a motion prior, two teachers, and an arm of the second."""
+    """From nothing: an autoencoder, two teachers, and an arm of the second."""
     config, begun = ROOT / "train/configs", []
     for name, stage in (("autoencoder", ablation.autoencoder), ("teacher", ablation.teacher), ("akd", akd)):
         monkeypatch.setattr(stage, "main", lambda argv, n=name, real=stage.main: begun.append(n) or real(argv))
-    network = NETWORK | DATA | {name: str(value) for name, value in data.items()} | {"output": "unused"}
-    network |= {"motion_prior": False, "speech_encoder": str(PRESET)}
+    LandmarkSpeechEncoder(hidden_dim=16, blocks=2).save_pretrained(tmp_path / "speech")
+    network = NETWORK | CLIPS | {name: str(value) for name, value in data.items()} | {"output": "unused"}
+    network |= {"speech_encoder": str(tmp_path / "speech")}
     (tmp_path / "autoencoder.yaml").write_text(json.dumps(network))
     changes = {
         "autoencoder": str(tmp_path / "autoencoder.yaml"),
@@ -95,7 +100,7 @@ def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
     assert begun == ["autoencoder", "teacher", "teacher", "akd"]
     folder = tmp_path / "ablation"
     network = AsymTalkerPipeline.from_pretrained(folder / "teachers" / "teacher" / "pipeline")
-    assert network.transformer.motion is None and isinstance(network.speech_encoder, LandmarkSpeechEncoder)
+    assert isinstance(network.speech_encoder, LandmarkSpeechEncoder)
     used = json.loads((folder / "arms" / "static" / "arm.json").read_text())["settings"]
     assert used["teacher"] == str(folder / "teachers" / "static-teacher" / "pipeline")
     found = json.loads((folder / "evaluations" / "static-teacher" / "paired" / "results.json").read_text())
@@ -104,6 +109,36 @@ def test_teachers_are_trained_first(arguments, data, tmp_path, monkeypatch):
     begun.clear()
     ablation.main([*arguments, *overrides])
     assert not begun
+
+
+def test_arms_of_motion_are_trained_with_several_seeds_and_measured(arguments, tracks, initial_motion, tmp_path):
+    """Before anything is rendered; where an arm was trained several times, its mean and its range."""
+    speaking = write_performances(tmp_path / "speaking", count=6, frames=80, phones=True)
+    folder = tmp_path / "ablation"
+    changes = {
+        "common": TRACKS | TRAINING | {"dataset": str(tracks["dataset"]), "new_latents": [1, 2]},
+        "teachers": {"teacher": str(initial_motion)},
+        "arms": {"AKD": {}},
+        "kinds": ["motion"],
+        "seeds": 2,
+        "performances": str(speaking),
+        "holdout": 2,
+        "seconds": 4,
+    }
+    overrides = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    ablation.main([*arguments, *overrides])
+    for seed in range(2):
+        assert json.loads((folder / "arms" / f"AKD-{seed}" / "state" / "run.json").read_text())["step"] == 2
+    found = [json.loads(path.read_text()) for path in sorted((folder / "evaluations").rglob("figures.json"))]
+    assert len(found) == 3 and all(np.isfinite(row["closures"]) for row in found)
+    assert found[0] != found[1]  # the seeds differ
+    table = (folder / "report" / "motion.md").read_text().splitlines()
+    assert len(table) == 4 and table[0].startswith("| | closures | true_closures | lips |")
+    low, high = sorted(row["head"] for row in found[:2])
+    assert table[2].startswith("| AKD |") and f"[{low:.3g}, {high:.3g}]" in table[2]
+    times = [path.stat().st_mtime_ns for path in sorted(folder.rglob("figures.json"))]
+    ablation.main([*arguments, *overrides])
+    assert [path.stat().st_mtime_ns for path in sorted(folder.rglob("figures.json"))] == times
 
 
 def test_an_arm_goes_on_where_it_was_told_to_end(arguments, tmp_path, monkeypatch):
@@ -124,6 +159,7 @@ def test_an_arm_goes_on_where_it_was_told_to_end(arguments, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("kinds=[short]", "there is no short; there are motion, long, paired"),
         ("only=nobody", "only names nobody, and the arms are AKD, static, teacher"),
         ("arms={a/b: {}}", "'a/b' cannot be the name of an arm"),
         ("arms={teacher: {}}", "teacher is the name of an arm and of a teacher"),

@@ -10,8 +10,9 @@ import pytest
 
 from asymtalker.media.video import VideoWriter, read_frames
 from tests.train.conftest import FRAMES
-from train.clips import RandomClips, StreamedClips, load_clips, open_rows
+from train.clips import StreamedClips, load_clips, open_rows
 from train.config import DataSettings
+from train.recordings import RandomRecordings
 
 NAMES = ("first", "second")
 
@@ -149,9 +150,9 @@ def test_what_is_wrong_with_a_dataset_is_said(tmp_path):
 
 def test_random_clips_are_told_by_their_number(dataset, tmp_path):
     clips = load_clips(str(dataset), "train", 64, tmp_path / "store")
-    one, other = (RandomClips(clips, 30, seed) for seed in ((0,), (1,)))
+    one, other = (RandomRecordings(clips, 30, seed) for seed in ((0,), (1,)))
     order = names(one, 30)
-    assert order == names(RandomClips(clips, 30, (0,)), 30) != names(other, 30)
+    assert order == names(RandomRecordings(clips, 30, (0,)), 30) != names(other, 30)
     assert set(order) == {clip.name for clip in clips}
     with pytest.raises(ValueError, match="shorter than 1000 frames"):
-        RandomClips(clips, 1000, (0,))
+        RandomRecordings(clips, 1000, (0,))

@@ -11,10 +11,13 @@ from diffusers import FlowMatchLCMScheduler
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.sampling import denoise_chunk, set_steps
-from tests.tiny import tiny_pipeline
+from tests.tiny import tiny_motion_pipeline, tiny_pipeline
+from tests.tracks import tiny_track
 from train.akd import AKDSettings, Roles, choose_continuity, critic_loss, score_gradient, student_sample
-from train.clips import Clip, RandomClips
+from train.clips import Clip
+from train.data import to_unit
 from train.loop import update
+from train.recordings import RandomRecordings
 from train.rollout import RolloutBatch, RolloutPool, measure_motion
 
 SIZE = 64
@@ -39,7 +42,7 @@ def pipeline():
 
 def new_pool(clips, pipeline, **options):
     return RolloutPool(
-        RandomClips(clips, pipeline.layout.new_frames + 1, options.get("seed", (0,))),
+        RandomRecordings(clips, pipeline.layout.new_frames + 1, options.get("seed", (0,))),
         pipeline,
         **({"batch_size": 2, "size": SIZE, "max_chunks": 4, "warm_start": 0.0, "jitter": True, "seed": (0,)} | options),
     )
@@ -100,11 +103,13 @@ def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
     pool = new_pool(clips[1:], pipeline, batch_size=1, max_chunks=100, jitter=False)
     batch = following_chunk(pool)
     stream = pool._streams[0]
-    state = pipeline.prepare_stream(PIL.Image.fromarray(stream.window(0)["portrait"].numpy()), (SIZE, SIZE), steps=2)
+    portrait = stream.window(0, pipeline.layout)["portrait"].numpy()
+    state = pipeline.prepare_stream(PIL.Image.fromarray(portrait), steps=2)
     sound = clips[1].speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768
     state.speech.append(torch.from_numpy(sound))
-    assert stream.chunks > 2
-    for chunk in range(stream.chunks):
+    chunks = stream.frames // pipeline.layout.new_frames
+    assert chunks > 2
+    for chunk in range(chunks):
         assert batch.depth == [chunk]
         torch.testing.assert_close(batch.generated_continuity, state.continuity, atol=1e-4, rtol=0)
         torch.testing.assert_close(batch.window.reference, state.reference, atol=1e-4, rtol=0)
@@ -114,6 +119,50 @@ def test_a_rollout_is_the_stream_of_the_pipeline(clips, pipeline):
         torch.manual_seed(chunk)
         pipeline.next_chunk(state)
         batch = following_chunk(pool)
+
+
+@pytest.mark.parametrize("new_latents", [1, 2, 4])
+@torch.no_grad()
+def test_a_rollout_of_motion_is_the_stream_of_the_pipeline(new_latents):
+    pipeline, track = tiny_motion_pipeline(), tiny_track(60)
+    pool = new_pool([track], pipeline, batch_size=1, size=1, max_chunks=100, jitter=False, new_latents=(new_latents,))
+    batch, stream = following_chunk(pool), pool._streams[0]
+    assert batch.mouth is None
+    layout = pipeline.layout.holding(5 + 4 * new_latents)
+    state = pipeline.start_stream(to_unit(stream.window(0, layout)["portrait"][None]), steps=2, layout=layout)
+    state.speech.append(torch.from_numpy(track.speech[stream._first * SAMPLES_PER_FRAME :].astype(np.float32) / 32768))
+    for chunk in range(min(stream.frames // layout.new_frames, 5)):
+        assert batch.depth == [chunk]
+        torch.testing.assert_close(batch.generated_continuity, state.continuity, atol=1e-4, rtol=0)
+        torch.testing.assert_close(batch.window.reference, state.reference, atol=1e-4, rtol=0)
+        torch.manual_seed(chunk)
+        latents = generate(pipeline, batch)
+        pool.advance(batch.generated_continuity, latents)
+        torch.manual_seed(chunk)
+        pipeline.next_chunk(state)
+        batch = following_chunk(pool)
+    assert chunk >= 1
+
+
+@torch.no_grad()
+def test_windows_of_several_lengths_follow_each_other_without_a_gap():
+    """All streams of a round have one length; a recording goes on where the windows of the last round ended."""
+    pipeline, tracks = tiny_motion_pipeline(), [tiny_track(90, seed) for seed in range(2)]
+    options = {"size": 1, "max_chunks": 100, "jitter": False, "new_latents": (1, 2, 4), "seed": (3,)}
+    pool, lengths, before = new_pool(tracks, pipeline, **options), [], None
+    for _ in range(12):
+        row = pool.read()
+        batch, frames = pool.encode(row), row["window"]
+        for index, depth in enumerate(batch.depth):
+            if depth:
+                torch.testing.assert_close(frames[index, :5], before[index, -5:], rtol=0, atol=0)
+            else:
+                torch.testing.assert_close(frames[index, :5], row["portrait"][index].expand(5, 1, 1, -1))
+        assert batch.generated_continuity.shape[2] == 2
+        lengths.append(batch.window.latents.shape[2])
+        pool.advance(batch.generated_continuity, batch.window.latents)
+        before = frames
+    assert set(lengths) == {1, 2, 4}
 
 
 @torch.no_grad()

@@ -38,11 +38,11 @@ def test_from_clips_to_a_video(dataset, tmp_path):
             "OMP_NUM_THREADS": "1",
         }
         data = {"dataset": dataset, "store": tmp_path / "store"}
-        folders = {stage: tmp_path / stage for stage in ("autoencoder", "teacher", "painter", "akd")}
+        folders = {stage: tmp_path / stage for stage in ("autoencoder", "teacher", "akd")}
         autoencoder = command("autoencoder", **data, output=folders["autoencoder"])
         run("-m", "accelerate.commands.launch", "train/autoencoder.py", *autoencoder, environment=environment)
         before = folders["autoencoder"]
-        for stage in ("teacher", "painter", "akd"):
+        for stage in ("teacher", "akd"):
             source = {"teacher" if stage == "akd" else "init": before}
             arguments = command(stage, **data, **source, output=folders[stage], max_steps=6)
             if stage == "akd":
