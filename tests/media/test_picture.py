@@ -93,7 +93,7 @@ def test_rendered_frames_are_put_back_as_they_are(max_side):
 def test_a_small_face_is_animated_larger_than_it_is_shown():
     crop = cropped(1500, 1200, 700, 500, 99)
     view = view_of(crop, max_side=300, frame_size=(128, 128))
-    assert view.portrait.size == view.frame_size == (99, 99)
+    assert view.portrait.size == view.frame_size == (128, 128)
     still, frame = view.place([np.asarray(view.portrait), moved(view.portrait)])
     own = np.asarray(fit_picture(crop.picture, crop.box, 300)[0]).astype(int)
     assert np.abs(still - own).mean(axis=-1).max() < 8  # reduced twice
