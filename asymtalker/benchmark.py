@@ -269,10 +269,11 @@ def load_random(options: BenchmarkOptions, runtime: Runtime) -> AsymTalkerPipeli
         ValueError: there is too little memory; it says how much is needed.
     """
     device = pick_device()
-    dtype = pick_dtype(device)
+    outlined = outline_flashhead(options.random, options.size or SIZE)
+    dtype = pick_dtype(device, outlined.transformer)
     check_runtime(runtime, device)
     _check_memory(options, runtime, device, dtype)
-    pipeline = materialize(outline_flashhead(options.random, options.size or SIZE), dtype)
+    pipeline = materialize(outlined, dtype)
     pipeline.set_progress_bar_config(disable=True)
     return apply_runtime(pipeline, runtime, device)
 

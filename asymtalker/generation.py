@@ -391,10 +391,11 @@ def outline_checkpoint(checkpoint: str | None = None) -> AsymTalkerPipeline:
 @lru_cache(maxsize=2)
 def _load(source: str, runtime: Runtime) -> AsymTalkerPipeline:
     device = _pick_device(source)
-    dtype = pick_dtype(device)
     check_runtime(runtime, device)
     folder = fetch(source, CHECKPOINT_FILES)
-    check_room(outline(folder), dtype, runtime, device)
+    outlined = outline(folder)
+    dtype = pick_dtype(device, outlined.transformer)
+    check_room(outlined, dtype, runtime, device)
     try:
         pipeline = AsymTalkerPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, SafetensorError) as error:

@@ -26,6 +26,8 @@ GRANULE = 16
 """Float8 matrix multiplication wants sides that are multiples of this."""
 FLOAT8_CAPABILITY = (8, 9)
 """CUDA compute capability from which on tensor cores multiply float8."""
+SMALL_NETWORK = 50_000_000
+"""Parameters of a transformer below which a CPU loses more by converting to bfloat16 than it gains."""
 
 _applied: WeakKeyDictionary[AsymTalkerPipeline, Runtime] = WeakKeyDictionary()
 
@@ -99,10 +101,14 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def pick_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it natively; elsewhere it would only be slower."""
-    native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if native else torch.float32
+def pick_dtype(device: torch.device, transformer: nn.Module) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively; elsewhere, and for small networks on a CPU, it would only be
+    slower."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    large = sum(weight.numel() for weight in transformer.parameters()) > SMALL_NETWORK
+    return torch.bfloat16 if native and large else torch.float32
 
 
 def check_runtime(runtime: Runtime, device: torch.device) -> None:
