@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -25,6 +26,8 @@ BT709 = 1
 """Of the colour tags of H.264: primaries, transfer and matrix alike."""
 THREADS = "2"
 """Of the encoder. Its file depends on their number, and each holds frames: so they are the same on every machine."""
+REPEATABLE = {"x264-params": "asm=avx2"} if cv2.checkHardwareSupport(cv2.CPU_AVX512_SKX) else {}
+"""x264's AVX-512 code does not make the same file of the same frames each time."""
 FRAGMENT_RATE = 48_000
 """Hz; AAC comes in frames of 1024 samples, and holds two back: three times shorter than at the speech's own rate."""
 
@@ -76,7 +79,7 @@ class _Mp4Encoder:
         self._video = self._container.add_stream("libx264", rate=self._fps)
         self._video.width, self._video.height = self._converter.size
         self._video.pix_fmt = "yuv420p"
-        self._video.options = {"preset": "veryfast", "threads": THREADS, **x264}
+        self._video.options = {"preset": "veryfast", "threads": THREADS, **REPEATABLE, **x264}
         context = self._video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
