@@ -26,7 +26,7 @@ BT709 = 1
 """Of the colour tags of H.264: primaries, transfer and matrix alike."""
 THREADS = "2"
 """Of the encoder. Its file depends on their number, and each holds frames: so they are the same on every machine."""
-REPEATABLE = {"x264-params": "asm=avx2"} if cv2.checkHardwareSupport(cv2.CPU_AVX512_SKX) else {}
+REPEATABLE = {"x264-params": "asm=avx2"} if "AVX512" in cv2.getCPUFeaturesLine() else {}
 """x264's AVX-512 code does not make the same file of the same frames each time."""
 FRAGMENT_RATE = 48_000
 """Hz; AAC comes in frames of 1024 samples, and holds two back: three times shorter than at the speech's own rate."""
