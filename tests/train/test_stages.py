@@ -70,7 +70,7 @@ def test_an_autoencoder_of_motion_has_a_renderer_that_knows_the_mean_face(initia
     assert pipeline.transformer.config.sample_size == [1, 1]
     np.testing.assert_allclose(pipeline.renderer.skull, model.skull, atol=1e-3)
     np.testing.assert_allclose(pipeline.renderer.mean_frame, model.mean, atol=1e-3)
-    assert pipeline.live_layout.window_frames == 9
+    assert pipeline.live_layout.window_frames == 13
     track = load_tracks(tracks["dataset"], FACE_MODEL)[1]  # one that it was fitted to
     frames = to_unit(PersonView(track, None).frames(list(range(21)))[None])
     with torch.no_grad():
