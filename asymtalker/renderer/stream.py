@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LID_REST, LID_WAY = 0.12, 0.6
 """Eyes that are less open than the portrait's by the first share are not blinking; by both together they are shut: the
 face mesh sees shut lids still apart."""
+FOLLOW = 0.4
+"""Share of what is left of the way that the head goes in a frame: heads have mass. Latent frames are decoded one by
+one, and from one to the next the head would give a jerk of a few thousandths of a radian."""
 SPOKEN = 0.015
 """Lips that move so far from one frame to the next, in eye distances, speak."""
 RELAX = 0.9
@@ -54,6 +57,7 @@ class FaceStream:
         self._keep_smile = keep_smile
         self._still: np.ndarray | None = None
         self._lips: np.ndarray | None = None
+        self._angles = np.zeros(3)
         self._spoken = 0.0
 
     def hold(self, still: Tensor) -> None:
@@ -68,7 +72,7 @@ class FaceStream:
         """What the face does in the next motion frames (93, F, 1, 1)."""
         frames = self._measures(frames)
         change = frames - self._still
-        lips, angles = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2), change[:, POSE_CHANNELS]
+        lips, angles = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2), self._follow(change[:, POSE_CHANNELS])
         narrower = 1 - frames[:, EYE_CHANNELS].mean(1) / max(float(self._still[EYE_CHANNELS].mean()), 1e-3)
         return Motion(
             lips=change[:, LIP_CHANNELS].reshape(len(frames), -1, 2),
@@ -80,6 +84,14 @@ class FaceStream:
             pose=np.concatenate([angles @ NECK.T, np.zeros((len(frames), 1)), angles], axis=1),
             share=self._certain * (1 - self._keep_smile * self._rest(lips)),
         )
+
+    def _follow(self, wanted: np.ndarray) -> np.ndarray:
+        """How the head is turned as it follows the wanted angles (F, 3), against the portrait."""
+        angles = []
+        for target in wanted:
+            self._angles = self._angles + FOLLOW * (target - self._angles)
+            angles.append(self._angles)
+        return np.stack(angles)
 
     def _measures(self, frames: Tensor) -> np.ndarray:
         """Normalised motion frames (93, F, 1, 1) in eye distances and radians, (F, 93)."""

@@ -25,6 +25,9 @@ UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, 
 PARTS = {"eyes": EYE_CHANNELS, "pose": POSE_CHANNELS, "chin": CHIN_CHANNELS}
 PARTS |= {"brows": BROW_CHANNELS, "gaze": GAZE_CHANNELS}
 
+SETTLED = 24
+"""Frames after which a head has followed."""
+
 
 def started(renderer, portrait, **options):
     """A stream whose autoencoder gives the portrait's motion frame back as it is."""
@@ -111,26 +114,34 @@ def test_eyes_that_narrow_blink(stream):
 def test_a_head_that_turns_goes_aside_with_its_neck(stream):
     """Tilted by a radian, 0.82 eye distances to the right; turned 1.05 to the left; nodding 0.97 upwards."""
     angles = np.array([[0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]])
-    pose = stream.motion(frames_of(stream, changes(3, pose=angles))).pose
+    held = np.repeat(angles, SETTLED, axis=0)
+    pose = stream.motion(frames_of(stream, changes(len(held), pose=held))).pose[SETTLED - 1 :: SETTLED]
     np.testing.assert_allclose(pose[:, 3:], angles, atol=1e-6)
     np.testing.assert_allclose(pose[:, :2], 0.1 * NECK.T, atol=1e-6)
     assert (pose[0, 0], pose[1, 0], pose[2, 1]) == pytest.approx((0.082, -0.105, -0.097), abs=1e-4)
     assert not pose[:, 2].any()  # heads come no nearer
 
 
+def test_the_head_follows_without_a_jerk_from_chunk_to_chunk(stream):
+    turned = frames_of(stream, changes(4, pose=np.array([0.1, 0, 0])))
+    tilt = np.concatenate([stream.motion(turned).pose[:, 3] for _ in range(4)])
+    assert (np.diff(tilt, prepend=0) > 0).all() and np.diff(tilt, prepend=0).max() < 0.05
+    assert tilt[-1] == pytest.approx(0.1, abs=1e-3)
+
+
 def test_the_head_moves_in_the_picture_as_the_motion_frame_says(renderer, portrait, stream):
     """Landmarks that are found in a rendered frame have the pose that was asked for."""
     asked = np.array([0.12, 0.0, 0.0])
-    (frame,) = stream.render(frames_of(stream, changes(pose=asked)))
+    frame = stream.render(frames_of(stream, changes(SETTLED, pose=asked)))[-1]
     found, own = (renderer.head_pose(renderer.observe(image)).angles for image in (frame, portrait))
     assert found[0] - own[0] == pytest.approx(asked[0], abs=0.03)
 
 
 def test_landmarks_that_are_uncertain_move_less(renderer, portrait, observed, monkeypatch):
     monkeypatch.setattr(renderer, "observe", lambda image: Observation(observed.points, 0.25))
-    unsure = started(renderer, portrait)
+    unsure, other = started(renderer, portrait), started(renderer, portrait)
     monkeypatch.undo()
-    motion = unsure.motion(frames_of(unsure, changes(pose=0.1)))
+    motion = other.motion(frames_of(other, changes(pose=0.1)))
     np.testing.assert_allclose(motion.share, 0.25 / CERTAIN)
     sure = started(renderer, portrait)
     asked = opened(0.25) + changes(pose=0.05)
