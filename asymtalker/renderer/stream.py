@@ -25,7 +25,7 @@ from asymtalker.renderer.motion_frame import (
 if TYPE_CHECKING:
     from asymtalker.renderer.renderer import FaceRenderer
 
-LID_REST, LID_WAY = 0.12, 0.6
+LID_REST, LID_WAY = 0.12, 0.45
 """Eyes that are less open than the portrait's by the first share are not blinking; by both together they are shut: the
 face mesh sees shut lids still apart."""
 FOLLOW = 0.4
