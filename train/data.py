@@ -1,12 +1,12 @@
 """Training data: windows cut from talking clips by the window contract."""
 
 import contextlib
-import functools
 import itertools
 import math
 import queue
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -105,9 +105,19 @@ def draw_window(
     return start, int(rng.choice(possible)), False
 
 
-@functools.lru_cache(None)
+_quiet: weakref.WeakKeyDictionary[Recording, np.ndarray] = weakref.WeakKeyDictionary()
+"""What was found before. A streamed clip that is let go takes its entry along."""
+
+
 def quiet_frames(recording: Recording) -> np.ndarray:
     """Frames in which nothing is said, so that the mouth is likely to be shut: around them all is far below speech."""
+    found = _quiet.get(recording)
+    if found is None:
+        found = _quiet[recording] = _find_quiet_frames(recording)
+    return found
+
+
+def _find_quiet_frames(recording: Recording) -> np.ndarray:
     frames = min(len(recording), len(recording.speech) // SAMPLES_PER_FRAME)
     sound = recording.speech[: frames * SAMPLES_PER_FRAME].reshape(frames, -1).astype(np.float32)
     power = np.square(sound).mean(1)
