@@ -449,10 +449,9 @@ class AsymTalkerPipeline(DiffusionPipeline):
         frames = window[:, :, layout.continuity_frames :]
         if state.color_match > 0:
             with stage(COLOR):
-                frames = match_lab(frames, state.portrait, state.color_match)
+                frames.copy_(match_lab(frames, state.portrait, state.color_match))  # in the window: κ is its end
         with self._vae_lock, stage(CONTINUITY):
-            past = torch.cat([window[:, :, : layout.continuity_frames], frames], dim=2)
-            state.continuity = continuity_reference(self.vae, past, layout)
+            state.continuity = continuity_reference(self.vae, window, layout)
         state.chunk += 1
         return frames
 

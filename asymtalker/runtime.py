@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import PIL.Image
 import torch
+from diffusers import ModelMixin
 from huggingface_hub.errors import HFValidationError, HTTPError
 from torch import nn
 
@@ -101,13 +102,13 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def pick_dtype(device: torch.device, transformer: nn.Module) -> torch.dtype:
+def pick_dtype(device: torch.device, transformer: ModelMixin) -> torch.dtype:
     """bfloat16 where the device multiplies it natively; elsewhere, and for small networks on a CPU, it would only be
     slower."""
     if device.type == "cuda":
         return torch.bfloat16
     native = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    large = sum(weight.numel() for weight in transformer.parameters()) > SMALL_NETWORK
+    large = transformer.num_parameters() > SMALL_NETWORK
     return torch.bfloat16 if native and large else torch.float32
 
 

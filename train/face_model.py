@@ -22,8 +22,7 @@ from tqdm import tqdm
 from asymtalker.media.video import read_frames
 from asymtalker.metrics.face_mesh import FaceMesh
 from asymtalker.renderer.head import HeadPose
-from asymtalker.renderer.landmarks import LIPS, OUTER_EYES, RIGID
-from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
+from asymtalker.renderer.landmarks import OUTER_EYES, RIGID
 from asymtalker.renderer.motion_frame import (
     BROW_CHANNELS,
     CHANNELS,
@@ -31,7 +30,11 @@ from asymtalker.renderer.motion_frame import (
     EYE_CHANNELS,
     GAZE_CHANNELS,
     LIP_CHANNELS,
+    LOWER,
     POSE_CHANNELS,
+    UPPER,
+    lip_gaps,
+    lip_points,
     measure,
 )
 from train.config import start_logging
@@ -47,7 +50,6 @@ PEOPLE = 16
 RIDGE = 1e-5
 POSE_SIGNS = np.array([-1.0, -1.0, -1.0])
 """Of roll, yaw and pitch in the truth, to tilt, turn and nod."""
-UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
 
 
 class Seen(NamedTuple):
@@ -133,8 +135,7 @@ class FaceModel:
 
 def part_lips(frames: np.ndarray, least: float = 0.0, most: float = np.inf) -> None:
     """Has the inner lips of motion frames (F, 93) at least `least` and at most `most` eye distances apart, in place."""
-    lips = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)  # a view
-    gap = lips[:, LOWER, 1] - lips[:, UPPER, 1]
+    lips, gap = lip_points(frames), lip_gaps(frames)
     missing = np.clip(gap, least, most) - gap
     lips[:, LOWER, 1] += missing / 2
     lips[:, UPPER, 1] -= missing / 2

@@ -17,17 +17,16 @@ import torch
 from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
-from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
-from asymtalker.renderer.landmarks import LIPS
-from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
-from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize
+from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, WindowLayout
+from asymtalker.metrics import frechet_distance, seam_ratio
+from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize, lip_gaps
 from train.animation.performance import Performance
 from train.config import start_logging
+from train.data import window_layouts
 from train.loop import open_pipeline
 from train.tracks import PersonView, Track, load_tracks
 from train.views import as_floats
 
-UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
 BILABIALS = {"p", "b", "m", "em"}
 CLOSED = 0.2
 """A mouth is shut whose opening is below this share of its 5–95 % range."""
@@ -58,6 +57,10 @@ class Sampling:
     new_latents: int | None = None
     seed: int = 0
 
+    def layout(self, pipeline: AsymTalkerPipeline) -> WindowLayout:
+        """That of the windows."""
+        return window_layouts(pipeline.layout, () if self.new_latents is None else (self.new_latents,))[0]
+
 
 @dataclass(frozen=True)
 class Performed:
@@ -87,9 +90,7 @@ def perform(pipeline: AsymTalkerPipeline, tracks: list[Track], sampling: Samplin
 @torch.no_grad()
 def generate(pipeline: AsymTalkerPipeline, portraits: Tensor, speech: Tensor, sampling: Sampling) -> Tensor:
     """Motion frames (B, F, 93) for portraits (B, 93) and speech (B, 640·F)."""
-    layout, frames = pipeline.layout, speech.shape[-1] // SAMPLES_PER_FRAME
-    if sampling.new_latents is not None:
-        layout = layout.holding(layout.continuity_frames + layout.temporal_ratio * sampling.new_latents)
+    layout, frames = sampling.layout(pipeline), speech.shape[-1] // SAMPLES_PER_FRAME
     state = pipeline.start_stream(
         portraits[:, :, None, None],
         sampling.steps,
@@ -104,9 +105,8 @@ def generate(pipeline: AsymTalkerPipeline, portraits: Tensor, speech: Tensor, sa
 
 def opening(frames: np.ndarray) -> np.ndarray:
     """Distance of the inner lips in the middle (F,) of normalised motion frames (F, 93)."""
-    lips = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)
-    middle = len(UPPER) // 2
-    return (lips[:, LOWER[middle], 1] - lips[:, UPPER[middle], 1]).clip(min=0)
+    gaps = lip_gaps(frames)
+    return gaps[:, gaps.shape[1] // 2].clip(min=0)
 
 
 def closures(gap: np.ndarray, track: Track) -> tuple[int, int]:
@@ -149,8 +149,8 @@ def figures(performed: list[Performed], period: int) -> dict[str, float]:
         "head": _energy_ratio([one.made for one in performed], [one.true for one in performed]),
         "blinks": float(np.mean([blinks(one.made, one.track.model.mean) for one in performed])),
         "true_blinks": float(np.mean([blinks(one.true, one.track.model.mean) for one in performed])),
-        "seams": float(np.mean([seam_ratio(one.made, period) for one in performed])),
-        "distance": frechet_distance([one.made for one in performed], [one.true for one in performed]),
+        "seams": float(np.mean([seam_ratio(_changes(one.made), period) for one in performed])),
+        "distance": motion_distance([one.made for one in performed], [one.true for one in performed]),
     }
 
 
@@ -161,16 +161,14 @@ def blinks(frames: np.ndarray, mean: np.ndarray) -> float:
     return float((np.diff(shut.astype(int)) == 1).sum() / (len(frames) / FPS / 60))
 
 
-def seam_ratio(frames: np.ndarray, period: int) -> float:
-    """Change of pose and lips from one window to the next over that inside windows."""
-    change = np.abs(np.diff(frames, axis=0)).mean(1)
-    first = np.arange(len(change)) % period == period - 1
-    return float(change[first].mean() / change[~first].mean())
+def _changes(frames: np.ndarray) -> np.ndarray:
+    """Mean change of all channels from frame to frame, (F − 1,)."""
+    return np.abs(np.diff(frames, axis=0)).mean(1)
 
 
-def frechet_distance(made: list[np.ndarray], real: list[np.ndarray], length: int = 16, kept: int = 32) -> float:
+def motion_distance(made: list[np.ndarray], real: list[np.ndarray], length: int = 16, kept: int = 32) -> float:
     """Fréchet distance of windows of motion, after each person's mean is taken out, in principal components of the
-    real ones that are scaled to a deviation of 1 (Heusel et al. 2017, on motion)."""
+    real ones that are scaled to a deviation of 1; per component."""
 
     def windows(videos: list[np.ndarray]) -> np.ndarray:
         away = [video - video.mean(0) for video in videos]
@@ -182,11 +180,7 @@ def frechet_distance(made: list[np.ndarray], real: list[np.ndarray], length: int
     mean = real.mean(0)
     _, sizes, basis = np.linalg.svd(real - mean, full_matrices=False)
     scale = sizes[:kept] / np.sqrt(len(real))
-    a, b = ((values - mean) @ basis[:kept].T / scale for values in (real, made))
-    covariances = [np.cov(values.T) for values in (a, b)]
-    product = np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)
-    traces = np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.sqrt(product).sum()
-    return float(np.square(a.mean(0) - b.mean(0)).sum() + traces) / kept
+    return frechet_distance(*((values - mean) @ basis[:kept].T / scale for values in (real, made))) / kept
 
 
 def drift(frames: np.ndarray, seconds: float = 60.0) -> dict[str, float]:
@@ -222,7 +216,7 @@ def short_figures(pipeline: AsymTalkerPipeline, tracks: list[Track], sampling: S
     spoken = sorted((track for track in tracks if len(track) >= LEAST_FRAMES), key=len)
     groups = [spoken[first : first + GROUP] for first in range(0, len(spoken), GROUP)]
     performed = [one for group in groups for one in perform(pipeline, group, sampling)]
-    return figures(performed, pipeline.layout.temporal_ratio * (sampling.new_latents or pipeline.layout.new_latents))
+    return figures(performed, sampling.layout(pipeline).new_frames)
 
 
 def long_figures(

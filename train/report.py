@@ -15,7 +15,7 @@ from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, SAMPLING_RATE
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.video import VideoWriter
 from train.clips import Clip
-from train.views import Recording
+from train.views import Recording, as_floats
 
 SAMPLE_SECONDS = 6
 FACE = Path(__file__).resolve().parents[1] / "examples" / "nora.jpg"
@@ -70,7 +70,7 @@ def write_sample(folder: Path, recording: Recording, target: Path, device: torch
         portrait = Image.fromarray(np.asarray(recording.frames[0][top : top + side, left : left + side]))
     else:
         portrait = crop_portrait(read_portrait(FACE)).image.resize(pipeline.frame_size)
-    speech = recording.speech[: SAMPLE_SECONDS * FPS * SAMPLES_PER_FRAME].astype(np.float32) / 32768
+    speech = as_floats(recording.speech[: SAMPLE_SECONDS * FPS * SAMPLES_PER_FRAME])
     height, width = pipeline.frame_size
     target.parent.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(0)

@@ -31,6 +31,7 @@ from train.loop import explained
 from train.recordings import split_recordings
 from train.sound import augment
 from train.tracks import PersonView, Track
+from train.views import as_floats
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def draw_batch(tracks: list[Track], settings: SpeechSettings, rng: np.random.Gen
         track = tracks[index]
         start = int(rng.integers(len(track) - frames + 1))
         sound = track.speech[start * SAMPLES_PER_FRAME : (start + frames) * SAMPLES_PER_FRAME]
-        speech.append(torch.from_numpy(augment(sound.astype(np.float32) / 32768, rng)))
+        speech.append(torch.from_numpy(augment(as_floats(sound), rng)))
         lips.append(lips_of(track, range(start, start + frames)))
     return torch.stack(speech), torch.stack(lips)
 
@@ -117,7 +118,7 @@ def correlation(encoder: LandmarkSpeechEncoder, tracks: list[Track]) -> float:
     """Mean correlation of the predicted lip opening with the true one."""
     figures = []
     for track in tracks:
-        speech = torch.from_numpy(track.speech.astype(np.float32) / 32768)[None]
+        speech = torch.from_numpy(as_floats(track.speech))[None]
         predicted = opening(encoder.landmarks(encoder(speech))[0])
         pair = torch.stack([predicted, opening(lips_of(track, range(len(track))))])
         figures.append(float(torch.corrcoef(pair)[0, 1]))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME
 from asymtalker.renderer.landmarks import LIPS
 from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER, OUTER_LOWER, OUTER_UPPER
-from asymtalker.renderer.motion_frame import LIP_CHANNELS, normalize
+from asymtalker.renderer.motion_frame import LIP_CHANNELS, lip_points, normalize
 from train.animation.performance import Performance
 from train.animation.units import UNITS
 from train.face_model import FaceModel
@@ -120,7 +120,7 @@ class PersonView:
 
 def show_teeth(frames: np.ndarray, gaps: np.ndarray) -> None:
     """Parts the lips of motion frames (F, 93) by gaps (F,) in their middle as a smile does, in place."""
-    lips = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)  # a view
+    lips = lip_points(frames)
     profile = 1 - np.linspace(-1, 1, len(INNER_UPPER)) ** 2
     for points, share in ((INNER_UPPER, -0.4), (INNER_LOWER, 0.6), (OUTER_UPPER, -0.3), (OUTER_LOWER, 0.4)):
         places = [LIPS.index(point) for point in points]

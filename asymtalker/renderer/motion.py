@@ -6,7 +6,7 @@ distances"), along axes that tilt with the face of the portrait (x to the viewer
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,9 +44,6 @@ class Motion:
 
     def __len__(self) -> int:
         return len(self.lids)
-
-    def __getitem__(self, frames: slice) -> Motion:
-        return Motion(*(getattr(self, field.name)[frames] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ import numpy as np
 
 from asymtalker.renderer.head import HeadPose
 from asymtalker.renderer.landmarks import BROWS, CHIN, EYES, IRISES, LIPS, LOWER_LIDS, UPPER_LIDS
+from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 
 LIP_CHANNELS = slice(0, 80)
 """Lip landmarks in the order of `landmarks.LIPS`, x and y."""
+UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
+"""Which of the lip landmarks are the inner upper lip's and the inner lower lip's, from corner to corner."""
 CHIN_CHANNELS = slice(80, 82)
 EYE_CHANNELS = slice(82, 84)
 """How far the lids of the right and the left eye are apart."""
@@ -43,6 +46,17 @@ def measure(points: np.ndarray, head: HeadPose) -> np.ndarray:
     gaze = np.mean([face[iris[0]] - middle for iris, middle in zip(IRISES, middles, strict=True)], axis=0)
     parts = face[list(LIPS)].ravel(), face[CHIN], lids, brows, gaze, head.angles
     return np.concatenate(parts).astype(np.float32)
+
+
+def lip_points(frames: np.ndarray) -> np.ndarray:
+    """The lip landmarks (F, 40, 2) of motion frames (F, 93); a view, through which they can be moved."""
+    return frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2)
+
+
+def lip_gaps(frames: np.ndarray) -> np.ndarray:
+    """How far the inner lips of motion frames (F, 93) are apart, from corner to corner: (F, 11)."""
+    lips = lip_points(frames)
+    return lips[:, LOWER, 1] - lips[:, UPPER, 1]
 
 
 def normalize(frames: np.ndarray, mean: np.ndarray) -> np.ndarray:

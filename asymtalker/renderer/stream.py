@@ -9,17 +9,16 @@ from torch import Tensor
 
 from asymtalker.renderer.head import NECK
 from asymtalker.renderer.hints import CERTAIN
-from asymtalker.renderer.landmarks import LIPS
-from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
 from asymtalker.renderer.motion import Motion
 from asymtalker.renderer.motion_frame import (
     BROW_CHANNELS,
     CHIN_CHANNELS,
     EYE_CHANNELS,
     GAZE_CHANNELS,
-    LIP_CHANNELS,
     POSE_CHANNELS,
     denormalize,
+    lip_gaps,
+    lip_points,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ SPOKEN = 0.015
 """Lips that move so far from one frame to the next, in eye distances, speak."""
 RELAX = 0.9
 """Factor a frame by which speaking fades into rest."""
-UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
 
 
 class FaceStream:
@@ -72,11 +70,11 @@ class FaceStream:
         """What the face does in the next motion frames (93, F, 1, 1)."""
         frames = self._measures(frames)
         change = frames - self._still
-        lips, angles = frames[:, LIP_CHANNELS].reshape(len(frames), -1, 2), self._follow(change[:, POSE_CHANNELS])
+        lips, angles = lip_points(frames), self._follow(change[:, POSE_CHANNELS])
         narrower = 1 - frames[:, EYE_CHANNELS].mean(1) / max(float(self._still[EYE_CHANNELS].mean()), 1e-3)
         return Motion(
-            lips=change[:, LIP_CHANNELS].reshape(len(frames), -1, 2),
-            gaps=(lips[:, LOWER, 1] - lips[:, UPPER, 1]).clip(min=0),
+            lips=lip_points(change),
+            gaps=lip_gaps(frames).clip(min=0),
             chin=change[:, CHIN_CHANNELS],
             lids=((narrower - LID_REST) / LID_WAY).clip(0, 1),
             brows=change[:, BROW_CHANNELS],

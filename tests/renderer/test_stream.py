@@ -6,22 +6,22 @@ import torch
 
 from asymtalker.renderer.head import NECK
 from asymtalker.renderer.hints import CERTAIN
-from asymtalker.renderer.landmarks import LIPS, Observation
-from asymtalker.renderer.lips import INNER_LOWER, INNER_UPPER
+from asymtalker.renderer.landmarks import Observation
 from asymtalker.renderer.motion_frame import (
     BROW_CHANNELS,
     CHIN_CHANNELS,
     EYE_CHANNELS,
     GAZE_CHANNELS,
     LIP_CHANNELS,
+    LOWER,
     POSE_CHANNELS,
+    UPPER,
     WEIGHTS,
     denormalize,
 )
 from asymtalker.renderer.stream import LID_REST, LID_WAY, RELAX, FaceStream
 from tests.renderer.conftest import lip_moves
 
-UPPER, LOWER = ([LIPS.index(point) for point in half] for half in (INNER_UPPER, INNER_LOWER))
 PARTS = {"eyes": EYE_CHANNELS, "pose": POSE_CHANNELS, "chin": CHIN_CHANNELS}
 PARTS |= {"brows": BROW_CHANNELS, "gaze": GAZE_CHANNELS}
 

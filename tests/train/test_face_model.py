@@ -14,12 +14,14 @@ from asymtalker.renderer.motion_frame import (
     EYE_CHANNELS,
     GAZE_CHANNELS,
     LIP_CHANNELS,
+    LOWER,
     POSE_CHANNELS,
+    UPPER,
 )
 from tests.renderer.heads import rotation, skull_of
 from tests.tracks import FACE_MODEL
 from train.animation.units import UNITS
-from train.face_model import LOWER, UPPER, FaceModel, Seen, fit, part_lips
+from train.face_model import FaceModel, Seen, fit, part_lips
 
 NAMES = ("JawDrop", "upperLidClosed", "BrowUp")
 JAW, LID, BROW = range(3)
