@@ -54,7 +54,7 @@ class AKDSettings(DataSettings, RunSettings):
     regression_weight, noise_regression_weight: λ_reg where the exit step starts at σ = 0 and at σ = 1, linear between.
         Out of pure noise the anchor pulls to the mean: 0 there, unless a single step has no other hold.
     mouth_weight: how much more the mouth counts in the losses.
-    max_chunks, warm_start, jitter, new_latents: see `train.rollout.RolloutPool`.
+    max_chunks, warm_start, jitter, new_latents, carry_pose: see `train.rollout.RolloutPool`.
     teacher_continuity, student_continuity: which κ each sees; "real" and "generated" is AKD.
     reference_mode: "temporal" (TRE) or "static" (the ablation).
     """
@@ -72,6 +72,7 @@ class AKDSettings(DataSettings, RunSettings):
     warm_start: float = 0.25
     jitter: bool = True
     new_latents: tuple[int, ...] = ()
+    carry_pose: bool = False
     teacher_continuity: Continuity = "real"
     student_continuity: Continuity = "generated"
     reference_mode: ReferenceMode = "temporal"
@@ -178,6 +179,7 @@ def main(argv: list[str] | None = None) -> None:
         seed=(settings.seed, process),
         reference_mode=settings.reference_mode,
         new_latents=settings.new_latents,
+        carry_pose=settings.carry_pose,
     )
     run = Run(accelerator, settings, pipeline, pipeline.transformer, sample, pool)
     run.resume()

@@ -22,6 +22,7 @@ from asymtalker.conditioning import (
     decode_latents,
     encode_window,
 )
+from asymtalker.renderer.motion_frame import POSE_CHANNELS
 from train.data import RecordingStream, draw_choice, latent_weights, to_unit, window_layouts
 from train.recordings import RecordingSource
 
@@ -71,6 +72,8 @@ class RolloutPool:
         jitter: see `train.data.WindowLaw`; it changes from stream to stream.
         seed: of the choice of recordings and starts, and of their jitter; another for each process.
         new_latents: see `train.data.WindowLaw`; drawn for each round of chunks.
+        carry_pose: of tracks: the real head goes on from where the generated one is. Sound does not tell how a head is
+            turned, so that otherwise teacher and anchor pull it to the real one's place, and it snaps at seams.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class RolloutPool:
         seed: tuple[int, ...],
         reference_mode: ReferenceMode = "temporal",
         new_latents: tuple[int, ...] = (),
+        carry_pose: bool = False,
     ) -> None:
+        self._carry_pose = carry_pose
         self._recordings, self._pipeline, self._size, self._max_chunks = recordings, pipeline, size, max_chunks
         self._warm_start, self._jitter, self._mode = warm_start, jitter, reference_mode
         self._seed, self._drawn, self._rounds = seed, 0, 0
@@ -94,6 +99,7 @@ class RolloutPool:
         self._streams: list[RecordingStream | None] = [None] * batch_size
         self._number, self._position, self._depth, self._limit = ([0] * batch_size for _ in range(4))
         self._continuity: list[Tensor | None] = [None] * batch_size
+        self._pose: list[Tensor | None] = [None] * batch_size
         self._layout, self._frames = self._layouts[0], None
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
@@ -120,6 +126,8 @@ class RolloutPool:
     def encode(self, row: dict[str, Tensor]) -> RolloutBatch:
         """The chunk of what was read, on the device."""
         self._frames, portrait = to_unit(row["window"]), to_unit(row["portrait"])
+        if self._carry_pose:
+            self._frames = self._continued(self._frames)
         encoders = self._pipeline.vae, self._pipeline.speech_encoder
         window = encode_window(*encoders, self._frames, portrait, row["segment"], self._layout, self._mode)
         generated = [
@@ -136,6 +144,7 @@ class RolloutPool:
         layout = self._layout
         made = decode_latents(self._pipeline.vae, torch.cat([continuity, latents], dim=2))
         self._continuity = list(continuity_reference(self._pipeline.vae, made, layout))
+        self._pose = list(made[:, POSE_CHANNELS, -1:]) if self._carry_pose else self._pose
         self._position = [position + layout.new_frames for position in self._position]
         finite = made.isfinite().flatten(1).all(1).tolist()  # a stream that broke down is replaced
         self._depth = [
@@ -143,6 +152,17 @@ class RolloutPool:
         ]
         self._rounds += 1
         return measure_motion(made, self._frames, layout.continuity_frames)
+
+    def _continued(self, frames: Tensor) -> Tensor:
+        """Real motion frames (B, 93, F, 1, 1) whose heads go on from where the generated ones are."""
+        last = self._layout.continuity_frames - 1
+        away = [
+            torch.zeros_like(real) if made is None else made - real
+            for real, made in zip(frames[:, POSE_CHANNELS, last : last + 1], self._pose, strict=True)
+        ]
+        frames = frames.clone()
+        frames[:, POSE_CHANNELS] += torch.stack(away)
+        return frames
 
     def weights(self, batch: RolloutBatch, mouth_weight: float) -> Tensor | float:
         """Loss weights over the latents, see `train.data.latent_weights`."""
@@ -160,7 +180,7 @@ class RolloutPool:
             setattr(self, name, state[name])
         self._streams = [self._draw(number)[0] for number in self._number]
 
-    _STATE = ("_drawn", "_rounds", "_number", "_position", "_depth", "_limit", "_continuity")
+    _STATE = ("_drawn", "_rounds", "_number", "_position", "_depth", "_limit", "_continuity", "_pose")
 
     def _replace(self, index: int, fresh: bool) -> None:
         self._number[index] = self._drawn
@@ -169,7 +189,7 @@ class RolloutPool:
         # The first streams end at random depths, so that the pool always holds shallow and deep ones.
         self._limit[index] = limit if fresh else self._max_chunks
         self._depth[index] = 0
-        self._continuity[index] = None
+        self._continuity[index] = self._pose[index] = None
 
     def _draw(self, number: int) -> tuple[RecordingStream, int, int]:
         """The stream of a number, where its first chunk begins, and a random depth."""

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from asymtalker.chunks import SAMPLES_PER_FRAME
 from asymtalker.models import LandmarkSpeechEncoder
 from asymtalker.renderer.landmarks import LIPS, LOWER_LIP, UPPER_LIP
-from asymtalker.renderer.motion_frame import LIP_CHANNELS
+from asymtalker.renderer.motion_frame import LIP_CHANNELS, WEIGHTS
 from train.config import DataSettings, parse_settings, start_logging
 from train.loop import explained
 from train.recordings import split_recordings
@@ -42,6 +42,7 @@ UPPER, LOWER = LIPS.index(UPPER_LIP), LIPS.index(LOWER_LIP)
 class SpeechSettings(DataSettings):
     """Attributes:
     output: folder for the encoder.
+    init: folder of an encoder to go on from, with its sizes; None: a fresh one.
     max_steps, batch_size, learning_rate, weight_decay: of AdamW, with a cosine down to 0.
     span_frames: frames of a track in a sample.
     hidden_dim, blocks, lookahead_frames: of the encoder.
@@ -49,6 +50,7 @@ class SpeechSettings(DataSettings):
     """
 
     output: str
+    init: str | None = None
     max_steps: int = 4000
     batch_size: int = 16
     learning_rate: float = 1e-3
@@ -75,7 +77,8 @@ def draw_batch(tracks: list[Track], settings: SpeechSettings, rng: np.random.Gen
 
 def lips_of(track: Track, frames: range) -> Tensor:
     """Lip landmarks (F, 40, 2) of frames of a track on the mean face, away from where it has them at rest."""
-    return PersonView(track, None).frames(list(frames))[:, 0, 0, LIP_CHANNELS].unflatten(1, (-1, 2))
+    shown = PersonView(track, None).frames(list(frames))[:, 0, 0] / torch.from_numpy(WEIGHTS)
+    return shown[:, LIP_CHANNELS].unflatten(1, (-1, 2))
 
 
 def opening(lips: Tensor) -> Tensor:
@@ -125,6 +128,12 @@ def correlation(encoder: LandmarkSpeechEncoder, tracks: list[Track]) -> float:
     return float(np.nanmean(figures)) if figures else math.nan
 
 
+def build_encoder(settings: SpeechSettings) -> LandmarkSpeechEncoder:
+    if settings.init is not None:
+        return LandmarkSpeechEncoder.from_pretrained(settings.init)
+    return LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS), settings.lookahead_frames)
+
+
 def main(argv: list[str] | None = None) -> None:
     start_logging()
     settings = parse_settings(SpeechSettings, __doc__, argv)
@@ -132,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit("face_model: the speech encoder learns from performances; name the face model.")
     tracks, held_out = explained(split_recordings, settings)
     torch.manual_seed(settings.seed)
-    encoder = LandmarkSpeechEncoder(settings.hidden_dim, settings.blocks, len(LIPS), settings.lookahead_frames)
+    encoder = build_encoder(settings)
     explained(train, encoder, tracks, settings)
     for name, part in (("training", tracks[:50]), ("held-out", held_out)):
         logger.info("%s tracks: lip openings correlate with %.3f", name, correlation(encoder, part))

@@ -30,11 +30,13 @@ CHANNELS = 93
 LAYOUT = "lips 40, chin, eyes 2, brows 4, gaze, head 3; version 1"
 """What stored motion frames are checked against: to be changed with the channels' meaning."""
 
-WEIGHTS = np.ones(CHANNELS, np.float32)
-"""Motion frames are multiplied by these: what is small and matters (lids, gaze) would be lost beside what is large."""
-WEIGHTS[EYE_CHANNELS] = 4
-WEIGHTS[BROW_CHANNELS] = 2
-WEIGHTS[GAZE_CHANNELS] = 3
+WEIGHTS = np.full(CHANNELS, 0.25, np.float32)
+"""Motion frames are multiplied by these. What is small and matters (lids, gaze) would be lost beside what is large; and
+a head of which every latent frame is a few thousandths of a radian off gives a jerk from one to the next."""
+WEIGHTS[EYE_CHANNELS] = 1.5
+WEIGHTS[BROW_CHANNELS] = 0.5
+WEIGHTS[GAZE_CHANNELS] = 0.75
+WEIGHTS[POSE_CHANNELS] = 1
 
 
 def measure(points: np.ndarray, head: HeadPose) -> np.ndarray:

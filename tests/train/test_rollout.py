@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from diffusers import FlowMatchLCMScheduler
 
 from asymtalker.chunks import SAMPLES_PER_FRAME
+from asymtalker.conditioning import decode_latents
+from asymtalker.renderer.motion_frame import CHANNELS, POSE_CHANNELS
 from asymtalker.sampling import denoise_chunk, set_steps
 from tests.tiny import tiny_motion_pipeline, tiny_pipeline
 from tests.tracks import tiny_track
@@ -195,6 +197,30 @@ def test_a_pool_goes_on_where_it_was_saved(clips, pipeline):
         for name in ("latents", "continuity", "reference", "speech"):
             torch.testing.assert_close(getattr(one.window, name), getattr(other.window, name), rtol=0, atol=0)
         torch.testing.assert_close(one.generated_continuity, other.generated_continuity, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_the_real_head_goes_on_from_where_the_generated_one_is():
+    pipeline, tracks = tiny_motion_pipeline(), [tiny_track(90, seed) for seed in range(2)]
+    frames = []
+    for carry in (False, True):
+        pool = new_pool(tracks, pipeline, batch_size=6, size=1, max_chunks=100, jitter=False, carry_pose=carry)
+        first = following_chunk(pool)
+        latents = 3 * first.window.latents
+        made = decode_latents(pipeline.vae, torch.cat([first.generated_continuity, latents], dim=2))
+        pool.advance(first.generated_continuity, latents)
+        depth = following_chunk(pool).depth
+        frames.append(pool._frames)
+    going_on = [index for index, chunks in enumerate(depth) if chunks]
+    assert going_on
+    made, plain, moved = (some[going_on] for some in (made, *frames))
+    seam = pipeline.layout.continuity_frames - 1
+    torch.testing.assert_close(moved[:, POSE_CHANNELS, seam], made[:, POSE_CHANNELS, -1])
+    away = (moved - plain)[:, POSE_CHANNELS]
+    assert away.abs().amax() > 0.01
+    torch.testing.assert_close(away, away[:, :, :1].expand_as(away))
+    others = [channel for channel in range(CHANNELS) if channel not in range(CHANNELS)[POSE_CHANNELS]]
+    torch.testing.assert_close(moved[:, others], plain[:, others], rtol=0, atol=0)
 
 
 @torch.no_grad()
