@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from asymtalker.media import faces
 from asymtalker.media.faces import find_faces
 
-WHOLE = {"lisa": 1, "pauline": 1, "trio": 3}
+WHOLE = {"lisa": 1, "manuel": 1, "pauline": 1, "trio": 3}
 """Of the examples two paintings and a group: how many faces they show. The others are portraits of one person."""
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = [path for path in sorted(FOLDER.glob("*.jpg")) if path.stem not in WHOLE]
