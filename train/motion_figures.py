@@ -9,6 +9,7 @@ With `--seconds 600` the sound is repeated and the figures are those of drift.
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from torch import Tensor
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.chunks import FPS, SAMPLES_PER_FRAME, WindowLayout
-from asymtalker.metrics import frechet_distance, seam_ratio
-from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, denormalize, lip_gaps
+from asymtalker.media.alignment import Phone
+from asymtalker.metrics import BlinkRate, LipClosure, SilentMouth, frechet_distance, seam_ratio, silent_frames
+from asymtalker.renderer.inertia import Inertia
+from asymtalker.renderer.motion_frame import EYE_CHANNELS, LIP_CHANNELS, POSE_CHANNELS, WEIGHTS, denormalize, lip_gaps
 from train.animation.performance import Performance
 from train.config import start_logging
 from train.data import window_layouts
@@ -27,18 +30,9 @@ from train.loop import open_pipeline
 from train.tracks import PersonView, Track, load_tracks
 from train.views import as_floats
 
-BILABIALS = {"p", "b", "m", "em"}
-CLOSED = 0.2
-"""A mouth is shut whose opening is below this share of its 5–95 % range."""
-MARGIN = 1
-"""Frames before and after a phone that count as its own."""
 LONG_STREAMS = 8
 LEAST_FRAMES, GROUP = 75, 8
 """Tracks that are shorter are left out; so many of about one length are performed in step."""
-BLINK = 0.5
-"""An eye that is open by less than this share of its usual opening blinks."""
-SILENT_DB = -35.0
-SILENCE_MARGIN = 4
 
 
 @dataclass(frozen=True)
@@ -109,56 +103,53 @@ def opening(frames: np.ndarray) -> np.ndarray:
     return gaps[:, gaps.shape[1] // 2].clip(min=0)
 
 
-def closures(gap: np.ndarray, track: Track) -> tuple[int, int]:
-    """Bilabials in which the mouth shuts, and all of them."""
-    low, high = np.percentile(gap, [5, 95])
-    shut = gap < low + CLOSED * (high - low)
-    spans = [
-        span for phone, span in zip(track.source.phones, track.source.phone_spans, strict=True) if phone in BILABIALS
-    ]
-    spans = [span for span in spans if span[1] * FPS < len(gap)]
-    closed = [shut[max(round(a * FPS) - MARGIN, 0) : round(b * FPS) + MARGIN + 1].any() for a, b in spans]
-    return sum(closed), len(closed)
-
-
-def silent_frames(track: Track, frames: int) -> np.ndarray:
-    """Frames (F,) around which for a while nothing is said."""
-    sound = as_floats(track.speech[: frames * SAMPLES_PER_FRAME]).reshape(frames, -1)
-    loud = 10 * np.log10(np.square(sound).mean(1) + 1e-10)
-    near = np.convolve(loud > loud.max() + SILENT_DB, np.ones(2 * SILENCE_MARGIN + 1), mode="same")
-    return near < 0.5
+def phones_of(track: Track) -> list[Phone]:
+    """The phones of a performance with their times."""
+    pairs = zip(track.source.phones, track.source.phone_spans.tolist(), strict=True)
+    return [Phone(name, *span) for name, span in pairs]
 
 
 def figures(performed: list[Performed], period: int) -> dict[str, float]:
     """The figures of short rollouts; `period` is the number of new frames in a window."""
+    made, true = ([vars(one)[kind] for one in performed] for kind in ("made", "true"))
     pairs = [(opening(one.made), opening(one.true)) for one in performed]
-    counts = [[closures(gap, one.track) for gap in pair] for pair, one in zip(pairs, performed, strict=True)]
-    (shut, phones), (truly_shut, _) = np.sum(counts, axis=0)
-    spoken, resting = [], []
-    for (made, _), one in zip(pairs, performed, strict=True):
-        silent = silent_frames(one.track, len(made))
-        speed = np.abs(np.diff(made, prepend=made[0]))
-        spoken.append(speed[~silent].mean())
-        resting.append(speed[silent].mean() if silent.any() else np.nan)
-    return {
-        "closures": shut / max(phones, 1),
-        "true_closures": truly_shut / max(phones, 1),
+    mean = performed[0].track.model.mean
+    shown = [shown_head(frames, mean, period) for frames in made]
+    heads = [denormalize(frames, mean)[:, POSE_CHANNELS] for frames in true]
+    found = {
         "lips": float(np.mean([np.corrcoef(pair)[0, 1] for pair in pairs])),
-        "reach": float(np.mean([made.std() / true.std() for made, true in pairs])),
-        "silence": float(np.nanmean(resting) / np.mean(spoken)),
-        "head": _energy_ratio([one.made for one in performed], [one.true for one in performed]),
-        "blinks": float(np.mean([blinks(one.made, one.track.model.mean) for one in performed])),
-        "true_blinks": float(np.mean([blinks(one.true, one.track.model.mean) for one in performed])),
-        "seams": float(np.mean([seam_ratio(_changes(one.made), period) for one in performed])),
-        "distance": motion_distance([one.made for one in performed], [one.true for one in performed]),
+        "reach": float(np.mean([ours.std() / theirs.std() for ours, theirs in pairs])),
+        "head": _ratio(shown, heads, order=1),
+        "head_acceleration": _ratio(shown, heads, order=2),
+        "seams": float(np.mean([seam_ratio(_changes(frames), period) for frames in made])),
+        "distance": motion_distance(made, true),
     }
+    for name, frames in (("", made), ("true_", true)):
+        closures, silence, blinks = LipClosure(FPS), SilentMouth(), BlinkRate(FPS)
+        for video, one in zip(frames, performed, strict=True):
+            gap = opening(video)
+            with suppress(ValueError):  # nothing to be measured is said
+                closures.update(gap, [phone for phone in phones_of(one.track) if phone.end * FPS < len(gap)])
+            with suppress(ValueError):
+                speech = as_floats(one.track.speech[: len(gap) * SAMPLES_PER_FRAME])
+                silence.update(gap, *silent_frames(speech, len(gap), SAMPLES_PER_FRAME))
+            blinks.update(denormalize(video, mean)[:, EYE_CHANNELS].mean(1))
+        for metric, measured in (("closures", closures), ("silence", silence), ("blinks", blinks)):
+            found[name + metric] = measured.compute().mean if measured.values else np.nan
+    return found
 
 
-def blinks(frames: np.ndarray, mean: np.ndarray) -> float:
-    """Blinks a minute in normalised motion frames (F, 93), which are measured from a mean face (93,)."""
-    eyes = denormalize(frames, mean)[:, EYE_CHANNELS].mean(1)
-    shut = eyes < BLINK * np.median(eyes)
-    return float((np.diff(shut.astype(int)) == 1).sum() / (len(frames) / FPS / 60))
+def shown_head(frames: np.ndarray, mean: np.ndarray, period: int) -> np.ndarray:
+    """Tilt, turn and nod (F, 3) of normalised motion frames (F, 93) as the renderer shows them, chunk by chunk."""
+    wanted = denormalize(frames, mean)[:, POSE_CHANNELS]
+    inertia = Inertia(wanted[0])
+    return np.concatenate([inertia.follow(wanted[first : first + period]) for first in range(0, len(wanted), period)])
+
+
+def _ratio(made: list[np.ndarray], true: list[np.ndarray], order: int) -> float:
+    """How much faster (order 1) or more abruptly (2) things move in made curves (F, D) than in true ones."""
+    energies = [np.sum([np.square(np.diff(curve, n=order, axis=0)).sum() for curve in kind]) for kind in (made, true)]
+    return float(np.sqrt(energies[0] / energies[1]))
 
 
 def _changes(frames: np.ndarray) -> np.ndarray:
@@ -194,16 +185,12 @@ def drift(frames: np.ndarray, seconds: float = 60.0) -> dict[str, float]:
         "first_pose_degrees": float(np.degrees(np.abs(first[..., POSE_CHANNELS].mean(1)).mean())),
         "opening": float(gaps[1] / gaps[0]),
         "head": float(np.sqrt(_energy(last) / _energy(first))),
-        "geometry": float(np.abs(lips[1] - lips[0]).mean()),
+        "geometry": float((np.abs(lips[1] - lips[0]) / WEIGHTS[LIP_CHANNELS]).mean()),
     }
 
 
 def _energy(frames: np.ndarray) -> float:
     return float(np.square(np.diff(frames[..., POSE_CHANNELS], axis=-2)).sum(-1).mean())
-
-
-def _energy_ratio(made: list[np.ndarray], true: list[np.ndarray]) -> float:
-    return float(np.sqrt(sum(map(_energy, made)) / sum(map(_energy, true))))
 
 
 def performances(dataset: str, face_model: str, holdout: int) -> list[Track]:

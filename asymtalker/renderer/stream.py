@@ -9,9 +9,11 @@ from torch import Tensor
 
 from asymtalker.renderer.head import NECK
 from asymtalker.renderer.hints import CERTAIN
+from asymtalker.renderer.inertia import Inertia
 from asymtalker.renderer.motion import Motion
 from asymtalker.renderer.motion_frame import (
     BROW_CHANNELS,
+    CHANNELS,
     CHIN_CHANNELS,
     EYE_CHANNELS,
     GAZE_CHANNELS,
@@ -24,12 +26,11 @@ from asymtalker.renderer.motion_frame import (
 if TYPE_CHECKING:
     from asymtalker.renderer.renderer import FaceRenderer
 
+HEAVY = np.r_[BROW_CHANNELS, POSE_CHANNELS]
+"""Channels of what cannot start or stop within a frame."""
 LID_REST, LID_WAY = 0.12, 0.45
 """Eyes that are less open than the portrait's by the first share are not blinking; by both together they are shut: the
 face mesh sees shut lids still apart."""
-FOLLOW = 0.4
-"""Share of what is left of the way that the head goes in a frame: heads have mass. Latent frames are decoded one by
-one, and from one to the next the head would give a jerk of a few thousandths of a radian."""
 SPOKEN = 0.015
 """Lips that move so far from one frame to the next, in eye distances, speak."""
 RELAX = 0.9
@@ -55,7 +56,7 @@ class FaceStream:
         self._keep_smile = keep_smile
         self._still: np.ndarray | None = None
         self._lips: np.ndarray | None = None
-        self._angles = np.zeros(3)
+        self._inertia = Inertia(np.zeros(CHANNELS)[HEAVY])
         self._spoken = 0.0
 
     def hold(self, still: Tensor) -> None:
@@ -70,7 +71,8 @@ class FaceStream:
         """What the face does in the next motion frames (93, F, 1, 1)."""
         frames = self._measures(frames)
         change = frames - self._still
-        lips, angles = lip_points(frames), self._follow(change[:, POSE_CHANNELS])
+        change[:, HEAVY] = self._inertia.follow(change[:, HEAVY])
+        lips, angles = lip_points(frames), change[:, POSE_CHANNELS]
         narrower = 1 - frames[:, EYE_CHANNELS].mean(1) / max(float(self._still[EYE_CHANNELS].mean()), 1e-3)
         return Motion(
             lips=lip_points(change),
@@ -82,14 +84,6 @@ class FaceStream:
             pose=np.concatenate([angles @ NECK.T, np.zeros((len(frames), 1)), angles], axis=1),
             share=self._certain * (1 - self._keep_smile * self._rest(lips)),
         )
-
-    def _follow(self, wanted: np.ndarray) -> np.ndarray:
-        """How the head is turned as it follows the wanted angles (F, 3), against the portrait."""
-        angles = []
-        for target in wanted:
-            self._angles = self._angles + FOLLOW * (target - self._angles)
-            angles.append(self._angles)
-        return np.stack(angles)
 
     def _measures(self, frames: Tensor) -> np.ndarray:
         """Normalised motion frames (93, F, 1, 1) in eye distances and radians, (F, 93)."""
