@@ -12,11 +12,16 @@ import numpy as np
 from asymtalker.media.spool import SpeechSource, SpeechSpool, StreamClosed
 from asymtalker.media.synthesis import SpokenText
 
+BEGINNING = 2.0
+"""Seconds in which the first frames of a video are made: they need the machine more than the reader does."""
+RESTS = (20.0, 3.0)
+"""Seconds that it rests for a second of work, in the beginning and later; it stays far ahead of who listens."""
+
 logger = logging.getLogger(__name__)
 
 
 def read_aloud(text: SpokenText, sampling_rate: int, max_seconds: float | None = None) -> SpeechSpool:
-    """Has a thread read a text, as fast as this machine can; returns where its sound arrives.
+    """Has a thread read a text, much faster than it is spoken; returns where its sound arrives.
 
     Closing that ends the thread. What is wrong with the text is raised by `SpeechSpool.available`.
 
@@ -32,8 +37,12 @@ def read_aloud(text: SpokenText, sampling_rate: int, max_seconds: float | None =
 def _fill(spool: SpeechSpool, text: SpokenText, sampling_rate: int, max_seconds: float | None) -> None:
     with suppress(StreamClosed):
         try:
+            began, worked = time.monotonic(), time.thread_time()
             for samples in text.stream(sampling_rate, max_seconds):
                 spool.append(samples)
+                rest = RESTS[time.monotonic() - began > BEGINNING]
+                time.sleep(rest * (time.thread_time() - worked))
+                worked = time.thread_time()
         except StreamClosed:
             raise
         except ValueError as error:
