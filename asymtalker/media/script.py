@@ -109,8 +109,9 @@ def _spoken(character: str) -> str:
 def _check_letters(text: str) -> None:
     """Raises ValueError for a word in another script; single Greek letters have English names."""
     for word in re.findall(r"[^\W\d_]+", text):
-        scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in word if letter not in "µªº"}
-        if not (scripts <= {"LATIN"} or (len(word) == 1 and scripts == {"GREEK"})):
+        letters = [letter for letter in word if letter.isalpha() and letter not in "µªº"]
+        scripts = {unicodedata.name(letter, "").split(" ")[0] for letter in letters}
+        if not (scripts <= {"LATIN"} or (len(letters) == 1 and scripts == {"GREEK"})):
             raise ValueError(
                 f"The voices read English, in Latin letters; they cannot read “{word[:40]}”. Write it in Latin "
                 "letters, or give a recording."
