@@ -96,7 +96,6 @@ def pitch(samples):
 def test_the_low_voice_is_about_as_fast_and_lower():
     natural, low = spoken(SENTENCE), spoken(SENTENCE, voice="heart-low")
     assert len(low) / len(natural) == pytest.approx(1, abs=0.15)
-    assert 150 < pitch(natural) < 230
     assert pitch(low) / pitch(natural) == pytest.approx(0.85, abs=0.05)
 
 
