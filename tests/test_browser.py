@@ -115,7 +115,7 @@ def test_type_listen_generate_play(page):
 
 def places(page):
     """Where on the page things are that a visitor is about to click."""
-    names = ["#speech", "#video", "#examples-speech", "button.primary"]
+    names = ["#speech-mode", "#video", "#examples-speech", "button.primary"]
     for name in names:  # parts of a page appear one after the other
         page.locator(name).first.wait_for()
     return page.evaluate("names => names.map(name => document.querySelector(name).offsetTop)", names)
