@@ -1,5 +1,7 @@
 """What of a typed text is read, in which parts, and what is refused."""
 
+import time
+
 import pytest
 
 from asymtalker.media.script import (
@@ -71,6 +73,20 @@ def test_20000_characters_without_an_end(text):
     parts = split_script(text)
     assert max(len(part.text) for part in parts) <= LONGEST
     assert "".join(part.text for part in parts).replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "piece", ["<!--", "<a", "[", "[a](", "a. ", ".", "!' ", "\n ", "a, ", "&amp", "(", "1", "\n- "]
+)
+def test_no_text_takes_the_square_of_its_length(piece):
+    began = time.thread_time()
+    split_script("a" + piece * (100_000 // len(piece) - 1))
+    assert time.thread_time() - began < 3
+
+
+def test_too_many_characters():
+    with pytest.raises(ValueError, match="has 100001 characters; at most 100000"):
+        split_script("a" * 100_001)
 
 
 def test_a_number_too_long_for_words_is_read_digit_by_digit():
