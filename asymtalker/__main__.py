@@ -1,4 +1,4 @@
-"""The command line: `python -m asymtalker generate --image P --audio S --output O`."""
+"""The command line: `python -m asymtalker generate --image P --audio S --output O`, or `--text "Hello."`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asymtalker.convert import FLASHHEAD, LTX_VIDEO, SPEECH_ENCODER, VARIANTS, W
 from asymtalker.evaluation.settings import METRICS, read_protocol
 from asymtalker.generation import GenerateOptions, GenerateProgress, generate_video, load_pipeline
 from asymtalker.media.picture import View
+from asymtalker.media.synthesis import DEFAULT_VOICE, SpokenText, load_synthesizer
 from asymtalker.runtime import Float8, Offload, Runtime
 
 
@@ -50,11 +51,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_generate(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("generate", help="make a video from a portrait and a recording")
+    command = commands.add_parser("generate", help="make a video from a portrait and a recording or a text")
     command.add_argument("--image", required=True, metavar="FILE", help="portrait (JPEG, PNG, WebP, ...)")
-    command.add_argument(
-        "--audio", required=True, metavar="FILE", help="speech (wav, mp3, m4a, ... or a video's sound)"
-    )
+    speech = command.add_mutually_exclusive_group(required=True)
+    speech.add_argument("--audio", metavar="FILE", help="speech (wav, mp3, m4a, ... or a video's sound)")
+    speech.add_argument("--text", help="what is to be said, in English; - reads it from standard input")
+    command.add_argument("--voice", default=DEFAULT_VOICE, metavar="NAME", help="of --text (default: %(default)s)")
+    command.add_argument("--pace", type=float, default=1.0, help="of --text, 0.5 to 2 (default: %(default)s)")
     command.add_argument("--output", required=True, metavar="FILE", type=Path, help="mp4 to write")
     command.add_argument("--checkpoint", metavar="NAME", help="embedded name, folder or Hub id (default: tiny)")
     command.add_argument("--seed", type=int, help="0 to 4294967295 (default: a random one, shown at the end)")
@@ -113,6 +116,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         max_side=arguments.max_side,
         keep_smile=arguments.keep_smile,
     )
+    speech = arguments.audio if arguments.text is None else _read_text(arguments)
     pipeline = load_pipeline(options.checkpoint, _read_runtime(arguments))
     with tqdm(unit="frame", desc="generate", dynamic_ncols=True) as bar:
 
@@ -120,13 +124,21 @@ def _generate(arguments: argparse.Namespace) -> None:
             bar.total = progress.total
             bar.update(progress.frames - bar.n)
 
-        result = generate_video(pipeline, arguments.image, arguments.audio, arguments.output, options, advance)
+        result = generate_video(pipeline, arguments.image, speech, arguments.output, options, advance)
     if result.note:
         print(f"note: {result.note}")
     print(
         f"{result.path}: {result.seconds:.2f} s, {result.frames} frames at {result.frames_per_second:.1f} frames/s "
         f"(first after {result.first_frame:.2f} s), seed {result.seed}"
     )
+
+
+def _read_text(arguments: argparse.Namespace) -> SpokenText:
+    """What is to be said; the voice is loaded, so that one that is missing is known before a checkpoint is read."""
+    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    spoken = SpokenText(text, arguments.voice, arguments.pace)
+    load_synthesizer(spoken.voice)
+    return spoken
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:

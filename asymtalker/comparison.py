@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from asymtalker.generation import (
     GenerateOptions,
     GenerateProgress,
@@ -18,6 +16,7 @@ from asymtalker.generation import (
 )
 from asymtalker.media.film import write_side_by_side
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.track import Speech
 
 SIDES = ("left", "right")
 COMPARED = ("checkpoint", "steps", "reference_mode", "color_match", "guidance_scale", "size")
@@ -39,12 +38,12 @@ class Comparison:
 
 
 def compare_videos(
-    crop: PortraitCrop, samples: np.ndarray, folder: str | Path, pair: tuple[GenerateOptions, GenerateOptions]
+    crop: PortraitCrop, speech: Speech, folder: str | Path, pair: tuple[GenerateOptions, GenerateOptions]
 ) -> Iterator[GenerateProgress | Comparison]:
     """Makes one video after the other, from the same noise: yields the progress, and the comparison at the end.
 
     Args:
-        samples: mono speech in [−1, 1] at the pipelines' sampling rate, float32 (samples,).
+        speech: mono speech in [−1, 1] at the pipelines' sampling rate, float32 (samples,), or a text.
         folder: where left.mp4, right.mp4 and side-by-side.mp4 are written.
         pair: the left settings and the right ones; the left's seed is used for both.
     """
@@ -53,7 +52,7 @@ def compare_videos(
         options = replace(options, seed=seed)
         elapsed = sum(result.elapsed for result in results)
         for step in stream_video(
-            load_pipeline(options.checkpoint), crop, samples, Path(folder) / f"{name}.mp4", options
+            load_pipeline(options.checkpoint), crop, speech, Path(folder) / f"{name}.mp4", options
         ):
             if isinstance(step, GenerateResult):
                 results.append(step)

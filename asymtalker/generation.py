@@ -1,4 +1,4 @@
-"""From a portrait and a recording to a video file: what the command line and the page share."""
+"""From a portrait and a recording or a text to a video file: what the command line and the page share."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from asymtalker.footprint import check_room, explain_shortage, is_shortage, outl
 from asymtalker.media.picture import PictureView, View
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
+from asymtalker.media.synthesis import SpokenText
 from asymtalker.media.video import VideoWriter
 from asymtalker.metrics import STRANGERS, Drift, DriftScore, IdentityDrift
 from asymtalker.pipeline import MAX_STEPS, Chunk, StepsChoice
@@ -44,6 +45,7 @@ from asymtalker.runtime import (
     warm_up,
 )
 from asymtalker.stages import WRITE, stage
+from asymtalker.track import Speech, SpeechTrack
 
 PRESETS = Path(__file__).parent / "presets"
 DEFAULT_CHECKPOINT = "tiny"
@@ -130,7 +132,7 @@ class GenerateProgress:
 
     Attributes:
         frames: frames written so far.
-        total: frames the video will have.
+        total: frames the video will have; of a text an estimate, until all of it has been read.
         elapsed: seconds since the start.
     """
 
@@ -153,7 +155,7 @@ class GenerateResult:
         seed: the seed that makes the same video again.
         frames: frames in the video.
         seconds: length of the video.
-        elapsed: seconds it took, from the cropped portrait and the decoded speech to the finished file.
+        elapsed: seconds it took, from the cropped portrait and the decoded speech, or the text, to the finished file.
         first_frame: seconds until the first frames were there.
         note: what the user should know about the portrait, or "".
         drift: how the video changes with time, second by second; None for a single frame.
@@ -180,7 +182,7 @@ class GenerateResult:
 def generate_video(
     pipeline: AsymTalkerPipeline,
     portrait: str | Path | Image.Image,
-    speech: str | Path | np.ndarray,
+    speech: str | Path | np.ndarray | SpokenText,
     output: str | Path,
     options: GenerateOptions | None = None,
     on_progress: Callable[[GenerateProgress], None] | None = None,
@@ -189,7 +191,8 @@ def generate_video(
 
     Args:
         portrait: an image file or an open image.
-        speech: a file with sound, or mono samples in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
+        speech: a file with sound, mono samples in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or a
+            text that is read aloud, `SpokenText("Hello there.")`.
         output: the mp4 to write; it appears when it is complete.
         on_progress: called after each chunk.
 
@@ -199,8 +202,9 @@ def generate_video(
     """
     options = options or GenerateOptions()
     crop = crop_portrait(read_portrait(portrait), find_face=options.crop, face=options.face)
-    samples = read_speech(speech, pipeline.sampling_rate, options.max_seconds)
-    for step in stream_video(pipeline, crop, samples, output, options):
+    if not isinstance(speech, SpokenText):
+        speech = read_speech(speech, pipeline.sampling_rate, options.max_seconds)
+    for step in stream_video(pipeline, crop, speech, output, options):
         if isinstance(step, GenerateResult):
             return step
         if on_progress:
@@ -211,7 +215,7 @@ def generate_video(
 def stream_video(
     pipeline: AsymTalkerPipeline,
     crop: PortraitCrop,
-    samples: np.ndarray,
+    speech: Speech,
     output: str | Path,
     options: GenerateOptions,
 ) -> Iterator[GenerateProgress | GenerateResult]:
@@ -220,11 +224,23 @@ def stream_video(
     Closing the iterator early frees the stream and leaves no file.
 
     Args:
-        samples: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
+        speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or a text: the first frames
+            are made while the rest of it is still being read.
     """
     started = time.monotonic()
-    seed = draw_seed(options)
-    total, frames, first_frame = video_frame_count(len(samples)), 0, 0.0
+    with closing(SpeechTrack(speech, pipeline.sampling_rate, options.max_seconds)) as track:
+        yield from _stream_video(pipeline, crop, track, output, options, started)
+
+
+def _stream_video(
+    pipeline: AsymTalkerPipeline,
+    crop: PortraitCrop,
+    track: SpeechTrack,
+    output: str | Path,
+    options: GenerateOptions,
+    started: float,
+) -> Iterator[GenerateProgress | GenerateResult]:
+    seed, frames, first_frame = draw_seed(options), 0, 0.0
     written: Future[float] | None = None
     samples_per_frame = pipeline.sampling_rate // pipeline.fps
     view = frame_picture(pipeline, crop, options)
@@ -233,15 +249,16 @@ def stream_video(
     with (
         VideoWriter(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
-        closing(stream_chunks(pipeline, view.portrait, samples, seed, options)) as chunks,
+        closing(stream_chunks(pipeline, view.portrait, track, seed, options)) as chunks,
     ):
         for chunk in chunks:
             if written is not None:  # one chunk waits at the most, and an error is known by the next
                 rendered = written.result()
                 first_frame = first_frame or rendered - started
-            sound = samples[frames * samples_per_frame : (frames + chunk.frames) * samples_per_frame]
+            sound = track.take(chunk.frames * samples_per_frame)
             written = thread.submit(copy_context().run, _write, writer, view, measured, chunk, sound)
             frames += chunk.frames
+            total = max(video_frame_count(track.samples), frames)
             yield GenerateProgress(frames, total, time.monotonic() - started)
         if written is not None:
             rendered = written.result()

@@ -12,6 +12,7 @@ import numpy as np
 from asymtalker import AsymTalkerPipeline
 from asymtalker.generation import GenerateOptions, draw_seed, frame_picture, stream_chunks
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.media.reading import PacedSource
 from asymtalker.media.speech import SpeechResampler
 from asymtalker.media.spool import PacedSpeech, SpeechSource, SpeechSpool, StreamClosed
 from asymtalker.media.video import FragmentWriter, SegmentWriter
@@ -187,7 +188,7 @@ class Microphone:
         self.spool.close()
 
 
-LiveInput = Microphone | PacedSpeech
+LiveInput = Microphone | PacedSpeech | PacedSource
 
 
 class LiveSources:

@@ -16,6 +16,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import Status
 
+from asymtalker.media.synthesis import SpokenText
 from asymtalker.media.video import probe_video
 from asymtalker.ui.generate import SETTINGS, GenerateTab
 from tests.conftest import APP_MAX_SECONDS, ROOT, wait_until, write_speech
@@ -62,6 +63,45 @@ def test_the_picture_in_the_size_that_is_asked_for(client, inputs, tmp_path, cho
     for made in (path_of(video), live, path_of(compared)):
         assert (probe_video(made).width, probe_video(made).height) == size
     assert all(f"{name}=" in figures["link"] for name in ("view", "max_side"))
+
+
+def test_says_a_text_on_every_tab(client, inputs, tmp_path):
+    said = inputs | {"text": "Hello there."}
+    del said["speech"]  # a client need not name it
+    video, figures = client.predict(**said, voice="heart-low", pace=1.25, api_name="/generate")
+    assert probe_video(path_of(video)).frames == figures["frames"] > 20
+    assert "text=%22Hello+there.%22&voice=%22heart-low%22&pace=1.25" in figures["link"]
+    *_, (_, figures) = client.submit(**said, api_name="/live")
+    assert figures["start"] == pytest.approx(len(spoken("Hello there.")) / 16_000, abs=0.04)
+    _, _, film, _ = client.predict(**said, left={"steps": 1}, right={}, api_name="/compare")
+    assert probe_video(path_of(film)).frames == -(-len(spoken("Hello there.")) // 640)
+
+
+def spoken(text):
+    return np.concatenate(list(SpokenText(text).stream()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"text": "..."}, "nothing to say yet"),
+        ({"text": "😀"}, "nothing to say yet"),
+        ({"text": " "}, "no speech yet"),
+        ({"text": "你好"}, "cannot read “你好”"),
+        ({"text": "Hello over there. " * 1112}, "at most 90 s are allowed"),
+        ({"text": "Hello.", "pace": 5}, "pace must be a number from 0.5 to 2, not 5"),
+        ({"text": "Hello.", "voice": "nobody"}, "nobody"),
+    ],
+)
+@pytest.mark.parametrize("action", ["/generate", "/live"])
+def test_a_text_that_cannot_be_said_is_explained(client, inputs, overrides, said, action):
+    with pytest.raises((AppError, ValueError), match=said):
+        client.predict(**(inputs | {"speech": None} | overrides), api_name=action)
+
+
+def test_text_and_recording_are_too_much(client, inputs):
+    with pytest.raises(AppError, match="either a text or a recording"):
+        client.predict(**inputs, text="Hello.", api_name="/generate")
 
 
 def test_draws_a_seed(client, inputs):
@@ -227,6 +267,7 @@ def test_info(client, checkpoint, pipeline):
     assert info["size"] == list(pipeline.frame_size)
     assert (info["fps"], info["sampling_rate"], info["steps"]) == (25, 16_000, 2)
     assert info["max_seconds"] == APP_MAX_SECONDS
+    assert info["voices"][:2] == ["heart", "heart-low"]
     assert info["max_live_seconds"] == APP_MAX_SECONDS  # no longer than speech may be
 
 

@@ -97,9 +97,25 @@ def test_upload_generate_play(page, portrait_file, speech_file):
     assert download.value.suggested_filename.endswith(".mp4")
 
 
+def test_type_listen_generate_play(page):
+    page.locator("input[type=file][accept*=image]").first.set_input_files(ROOT / "examples" / "nora.jpg")
+    expect(page.get_by_alt_text("The part of the portrait that is animated").first).to_be_visible()
+    page.get_by_placeholder("Type what the portrait shall say").first.fill("Hello there. Nice to meet you.")
+    page.get_by_role("button", name="Listen").first.click()
+    alone = page.get_by_label("The voice alone").first
+    wait_until(lambda: alone.count() and alone.evaluate("sound => sound.currentTime") > 0.2, seconds=20)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
+    expect_playing(page, 640)
+    assert page.evaluate("document.querySelector('#video video').webkitAudioDecodedByteCount") > 0
+    assert page.evaluate("document.querySelector('#video video').duration") > 2
+    page.get_by_label("Upload or record").first.check()
+    expect(page.get_by_placeholder("Type what the portrait shall say").first).to_be_hidden()
+
+
 def places(page):
     """Where on the page things are that a visitor is about to click."""
-    names = ["#speech", "#video", "#examples-speech", "button.primary"]
+    names = ["#speech-mode", "#video", "#examples-speech", "button.primary"]
     for name in names:  # parts of a page appear one after the other
         page.locator(name).first.wait_for()
     return page.evaluate("names => names.map(name => document.querySelector(name).offsetTop)", names)

@@ -1,5 +1,6 @@
 """`python -m asymtalker generate`."""
 
+import io
 import subprocess
 import sys
 
@@ -66,6 +67,47 @@ def test_runs_as_a_module():
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "--image" in result.stderr
+
+
+@pytest.fixture
+def text_arguments(arguments):
+    """Arguments without the recording."""
+    start = arguments.index("--audio")
+    return arguments[:start] + arguments[start + 2 :]
+
+
+def test_says_a_text(text_arguments, tmp_path, capsys):
+    assert main([*text_arguments, "--text", "Hello there.", "--voice", "heart-low", "--pace", "1.25"]) == 0
+    assert probe_video(tmp_path / "video.mp4").frames > 20
+    assert "(first after" in capsys.readouterr().out
+
+
+def test_says_what_standard_input_gives(text_arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi."))
+    assert main([*text_arguments, "--text", "-"]) == 0
+    assert (tmp_path / "video.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--text", ""], "nothing to say yet"),
+        (["--text", "Привет"], "cannot read “Привет”"),
+        (["--text", "Hi.", "--voice", "nobody"], "There is no voice 'nobody'"),
+        (["--text", "Hi.", "--pace", "3"], "pace must be a number from 0.5 to 2, not 3"),
+    ],
+)
+def test_a_text_that_cannot_be_said(text_arguments, options, named, tmp_path, capsys):
+    assert main([*text_arguments, "--checkpoint", "nothing", *options]) == 2
+    assert named in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [[], ["--audio", "a.wav", "--text", "Hi."]])
+def test_either_a_recording_or_a_text(text_arguments, options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*text_arguments, *options])
+    assert "--audio" in capsys.readouterr().err
 
 
 def test_another_face_can_be_chosen(two_people, speech_file, checkpoint, tmp_path, capsys):

@@ -1,7 +1,8 @@
-"""A portrait and a recording become a file, and nothing is left behind when they do not."""
+"""A portrait and a recording or a text become a file, and nothing is left behind when they do not."""
 
 import resource
 import shutil
+import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,9 @@ from asymtalker.generation import (
 )
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
+from asymtalker.media.synthesis import SpokenText
 from asymtalker.stages import SPEECH, WRITE, observed
+from tests.conftest import wait_until
 
 
 @pytest.fixture
@@ -264,4 +267,41 @@ def test_an_error_of_the_writer_is_said(pipeline, portrait_file, speech_file, tm
             list(stream_video(pipeline, crop, samples, tmp_path / "video.mp4", GenerateOptions(seed=1)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_spoken(pipeline, portrait_file, tmp_path):
+    text, seen = SpokenText("Hello there. How are you?"), []
+    options = GenerateOptions(crop=False, seed=1)
+    result = generate_video(pipeline, portrait_file, text, tmp_path / "video.mp4", options, seen.append)
+    sound = np.concatenate(list(text.stream()))
+    assert result.frames == len(read_frames(result.path)) == -(-len(sound) // 640)
+    written = read_speech(result.path, pipeline.sampling_rate)
+    assert np.corrcoef(written[: len(sound)], sound[: len(written)])[0, 1] > 0.98  # but for the codec
+    assert seen[-1].total == seen[-1].frames == result.frames
+    assert all(progress.frames <= progress.total for progress in seen)
+
+
+def being_read():
+    return [thread for thread in threading.enumerate() if thread.name == "read aloud"]
+
+
+def test_frames_come_while_the_text_is_still_being_read(pipeline, portrait_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    crop = crop_portrait(read_portrait(portrait_file), find_face=False)
+    text = SpokenText("This is one of very many sentences of a text. " * 300)
+    steps = stream_video(pipeline, crop, text, tmp_path / "video.mp4", GenerateOptions(seed=1))
+    first = next(steps)
+    assert being_read()
+    assert first.total == pytest.approx(25 * text.seconds, rel=0.01)  # an estimate
+    steps.close()
+    wait_until(lambda: not being_read(), seconds=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_long_a_text_is_refused(pipeline, portrait_file, tmp_path):
+    options = GenerateOptions(crop=False, max_seconds=3)
+    for text in ("Hello there. " * 1000, "Hello there, how are you? I hope that you are well."):
+        with pytest.raises(ValueError, match="at most 3 s are allowed"):
+            generate_video(pipeline, portrait_file, SpokenText(text), tmp_path / "video.mp4", options)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """What the page's tabs hold in common, apart from a browser."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from PIL import Image
 
 from asymtalker.generation import GenerateOptions
 from asymtalker.live import LiveSources, Microphone
+from asymtalker.media.reading import PacedSource
+from asymtalker.media.spool import PacedSpeech
+from asymtalker.media.synthesis import SpokenText
 from asymtalker.ui import compare, generate, live
 from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.examples import build_examples, find_examples
 from asymtalker.ui.generate import _read_setting
 from asymtalker.ui.inputs import preview_crop, read_crop, uploaded
 from asymtalker.ui.live import VISITORS, LiveTab
+from asymtalker.ui.voice import choose, listen, open_voice, read_voice
 from tests.conftest import write_speech
 
 
@@ -33,6 +38,44 @@ def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
     assert alone >= 60
     assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
     assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None) == 90
+
+
+def test_a_gpu_is_lent_for_as_long_as_a_text_takes(checkpoint):
+    text = SpokenText("Hello there. " * 50)
+    assert generate._seconds(checkpoint, None, text, None, None) >= text.seconds
+
+
+def test_what_is_not_seen_is_not_said():
+    assert choose("type", {"path": "a.wav"}, "Hello.") == (None, "Hello.")
+    assert choose("type", {"path": "a.wav"}, None) == (None, "")
+    assert choose("record", {"path": "a.wav"}, "Hello.") == ({"path": "a.wav"}, "")
+
+
+def test_a_text_or_a_recording(checkpoint, speech_file, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(Path(speech_file).parent))
+    recording = {"path": speech_file}
+    assert read_voice(None, "Hello.", "heart-low", 1.5, checkpoint, 10) == SpokenText("Hello.", "heart-low", 1.5)
+    assert read_voice(None, "Hello.", None, None, checkpoint, 10) == SpokenText("Hello.")
+    assert len(read_voice(recording, " ", "heart", 1, checkpoint, 10)) == 1.3 * 16_000
+    with pytest.raises(ValueError, match="either a text or a recording"):
+        read_voice(recording, "Hello.", "heart", 1, checkpoint, 10)
+    for nothing in ("", " \n", None):
+        with pytest.raises(ValueError, match="no speech yet: type"):
+            read_voice(None, nothing, "heart", 1, checkpoint, 10)
+    for source, kind in (((recording, ""), PacedSpeech), ((None, "Hello."), PacedSource)):
+        opened = open_voice(*source, "heart", 1, checkpoint, 10)
+        assert isinstance(opened, kind)
+        opened.close()
+
+
+def test_the_voice_alone():
+    sounds = [listen(text, "heart", 1)["sound"] for text in ("Hello.", "This is a sentence. " * 100)]
+    lengths = [len(sound) * 3 / 4 / 32_000 for sound in sounds]  # base64, two bytes a sample
+    assert all(sound.startswith("data:audio/wav;base64,") for sound in sounds)
+    assert 0.5 < lengths[0] < 2
+    assert 20 < lengths[1] < 24  # the beginning
+    with pytest.raises(gr.Error, match="nothing to say"):
+        listen("", "heart", 1)
 
 
 def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
@@ -77,6 +120,9 @@ def test_several_faces_are_shown_to_choose_from(two_people, monkeypatch):
         ("crop", "false", False),
         ("view", '"square"', "square"),
         ("max_side", "512", 512),
+        ("text", '"Hello <b>"', "Hello <b>"),
+        ("voice", '"heart-low"', "heart-low"),
+        ("pace", "1.5", 1.5),
         ("face", "2", 2),
     ],
 )
@@ -88,6 +134,10 @@ def test_a_link_is_read(name, text, value):
     ("name", "text"),
     [
         ("view", '"all"'),
+        ("text", "1"),
+        ("text", json.dumps("a" * 501)),
+        ("voice", '"nobody"'),
+        ("pace", '"1"'),
         ("view", "1"),
         ("view", "[]"),
         ("max_side", '"x"'),

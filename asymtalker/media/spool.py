@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class SpeechSpool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._sound, self._end = folder / "speech.f32", folder / "ended"
+        self._sound, self._end, self._failure = folder / "speech.f32", folder / "ended", folder / "failed"
 
     @classmethod
     def create(cls) -> SpeechSpool:
@@ -70,11 +71,18 @@ class SpeechSpool:
         if self._folder.exists():
             self._end.touch()
 
+    def fail(self, why: str) -> None:
+        """Says that no more will come, and why: `available` raises it as a ValueError."""
+        with suppress(FileNotFoundError):  # closed: nobody asks any more
+            self._failure.write_text(why)
+
     def close(self) -> None:
         """Throws the recording away; may be called again."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def available(self) -> int:
+        if self._failure.exists():
+            raise ValueError(self._failure.read_text())
         try:
             return self._sound.stat().st_size // SAMPLE.itemsize
         except FileNotFoundError as error:

@@ -24,6 +24,8 @@ from asymtalker.generation import (
 )
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.media.synthesis import DEFAULT_VOICE
+from asymtalker.track import Speech
 from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
@@ -31,7 +33,6 @@ from asymtalker.ui.inputs import (
     RANDOM_SEED,
     Upload,
     build_portrait,
-    build_speech,
     busy,
     check_size,
     drift_figures,
@@ -39,11 +40,11 @@ from asymtalker.ui.inputs import (
     gpu_seconds,
     on_device,
     read_crop,
-    read_recording,
     report,
     shown_errors,
 )
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
+from asymtalker.ui.voice import build_voice, choose, read_voice
 
 REFERENCES = [("TRE", "temporal"), ("static", "static")]
 Outputs = Iterator[tuple[Any, Any, Any, Any]]
@@ -95,7 +96,7 @@ class CompareTab:
     def compare(
         self,
         portrait: Upload | None,
-        speech: Upload | None,
+        speech: Upload | None = None,
         left: dict[str, Any] | None = None,
         right: dict[str, Any] | None = None,
         seed: int | None = RANDOM_SEED,
@@ -107,6 +108,9 @@ class CompareTab:
         view: View = "picture",
         max_side: int = LIVE_SIDE,
         keep_smile: bool = False,
+        text: str | None = None,
+        voice: str = DEFAULT_VOICE,
+        pace: float = 1.0,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Outputs:
         """Make the same video under two settings: both, a film of the two side by side, and figures over time."""
@@ -114,8 +118,8 @@ class CompareTab:
             shown = read_view(view, max_side, keep_smile)
             pair = tuple(self._options(side or {}, seed, shown) for side in (left, right))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
-            samples = read_recording(speech, self.checkpoint, self.max_seconds)
-            for step in stream_on_device(pair[0].checkpoint, found, samples, folder, pair):
+            said = read_voice(speech, text, voice, pace, self.checkpoint, self.max_seconds)
+            for step in stream_on_device(pair[0].checkpoint, found, said, folder, pair):
                 if isinstance(step, Comparison):
                     yield str(step.left.path), str(step.right.path), str(step.film), _figures(step, pair)
                 else:
@@ -125,7 +129,11 @@ class CompareTab:
     def compare_on_page(
         self,
         portrait: Upload | None,
+        mode: str,
         speech: Upload | None,
+        text: str,
+        voice: str,
+        pace: float,
         seed: int | None,
         crop: bool,
         zoom: float,
@@ -141,10 +149,9 @@ class CompareTab:
         """`compare`, with the settings as the page's components hold them."""
         half = len(settings) // 2
         left, right = (dict(zip(self._names, side, strict=True)) for side in (settings[:half], settings[half:]))
-        shown = (view, max_side, keep_smile)
-        yield from self.compare(
-            portrait, speech, left, right, seed, crop, zoom, shift_x, shift_y, face, *shown, progress
-        )
+        speech, text = choose(mode, speech, text)
+        settings = (seed, crop, zoom, shift_x, shift_y, face, view, max_side, keep_smile, text, voice, pace)
+        yield from self.compare(portrait, speech, left, right, *settings, progress)
 
     def _options(self, settings: dict[str, Any], seed: int | None, shown: dict[str, Any]) -> GenerateOptions:
         """Raises ValueError for a setting or a checkpoint that is not offered."""
@@ -173,7 +180,7 @@ class CompareTab:
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 portrait = build_portrait(self.checkpoint, height=200)
-                speech = build_speech("Speech", "compare-speech")
+                said = build_voice("compare-speech")
                 with gr.Row():
                     left, right = self._build_side("A", 1), self._build_side("B", 2)
                 with gr.Accordion("Advanced", open=False):
@@ -188,13 +195,13 @@ class CompareTab:
                 videos = [gr.Video(label=side, visible="hidden", interactive=False) for side in SIDES]
                 film = gr.DownloadButton("Download side by side", interactive=False)
                 figures = gr.JSON(label="Figures", visible="hidden")
-                build_examples(examples, portrait.image, speech, "Examples")
+                build_examples(examples, portrait.image, said.speech, "Examples")
         outputs = [*videos, film, figures]
         script = "(left, right, figures) => figures && ({...figures, left: left?.url, right: right?.url})"
         figures.change(None, [*videos, figures], player, js=script, api_visibility="private")
         run = start.click(busy, outputs=[start, cancel], **PRIVATE).then(
             self.compare_on_page,
-            [portrait.image, speech, seed, *portrait.adjustments, *view, *left, *right],
+            [portrait.image, said.mode, said.speech, *said.typed, seed, *portrait.adjustments, *view, *left, *right],
             outputs,
             api_visibility="private",
             preprocess=False,
@@ -202,7 +209,8 @@ class CompareTab:
         )
         run.success(lambda: gr.update(interactive=True), outputs=film, **PRIVATE)
         enable_cancel(start, cancel, [run])
-        self._build_endpoint([portrait.image, speech], [seed, *portrait.adjustments, *view], outputs)
+        settings = [seed, *portrait.adjustments, *view, *said.typed]
+        self._build_endpoint([portrait.image, said.speech], settings, outputs)
 
     def _build_side(self, letter: str, steps: int) -> list[gr.components.Component]:
         pipeline = load_pipeline(self.checkpoint)
@@ -225,14 +233,14 @@ class CompareTab:
 
 
 def _stream(
-    checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, folder: str, pair: tuple
+    checkpoint: str | None, crop: PortraitCrop, speech: Speech, folder: str, pair: tuple
 ) -> Iterator[GenerateProgress | Comparison]:
-    yield from compare_videos(crop, samples, folder, pair)
+    yield from compare_videos(crop, speech, folder, pair)
 
 
-def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:
+def _seconds(checkpoint: str | None, crop: PortraitCrop, speech: Speech, *_: Any) -> float:
     """Seconds of a GPU that both videos take."""
-    return 2 * gpu_seconds(checkpoint, samples)
+    return 2 * gpu_seconds(checkpoint, speech)
 
 
 stream_on_device = on_device(_stream, _seconds)

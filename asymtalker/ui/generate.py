@@ -1,4 +1,4 @@
-"""The Generate tab: a portrait and a recording become a video."""
+"""The Generate tab: a portrait and a text or a recording become a video."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import gradio as gr
-import numpy as np
 
 from asymtalker.generation import GenerateOptions, GenerateResult, load_pipeline, stream_video
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
+from asymtalker.media.synthesis import DEFAULT_VOICE, list_voices
+from asymtalker.track import Speech
 from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
     CONSENT,
@@ -23,7 +24,6 @@ from asymtalker.ui.inputs import (
     RANDOM_SEED,
     Upload,
     build_portrait,
-    build_speech,
     busy,
     check_size,
     drift_figures,
@@ -32,13 +32,14 @@ from asymtalker.ui.inputs import (
     largest_size,
     on_device,
     read_crop,
-    read_recording,
     report,
     shown_errors,
     uploaded,
 )
 from asymtalker.ui.view import SIDE, VIEWS, build_view, read_view
+from asymtalker.ui.voice import LINKED_TEXT, build_voice, choose, read_voice
 
+SAID = ("text", "voice", "pace")
 SETTINGS = (
     "seed",
     "steps",
@@ -52,8 +53,9 @@ SETTINGS = (
     "view",
     "max_side",
     "keep_smile",
+    *SAID,
 )
-"""What makes a run again, besides portrait and speech: the names that a link has."""
+"""What makes a run again, besides portrait and recording: the names that a link has."""
 
 EXAMPLES_KEPT = 16  # finished videos of examples, in memory
 
@@ -88,7 +90,7 @@ class GenerateTab:
     def generate(
         self,
         portrait: Upload | None,
-        speech: Upload | None,
+        speech: Upload | None = None,
         seed: int | None = RANDOM_SEED,
         steps: int | None = None,
         size: int | None = None,
@@ -101,9 +103,12 @@ class GenerateTab:
         view: View = "picture",
         max_side: int = SIDE,
         keep_smile: bool = False,
+        text: str | None = None,
+        voice: str = DEFAULT_VOICE,
+        pace: float = 1.0,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Iterator[tuple[Any, Any]]:
-        """Make a video of the person in the portrait who speaks the speech."""
+        """Make a video of the person in the portrait who says the text, or speaks the speech."""
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
             size = int(size) if isinstance(size, str) and size.isdecimal() else size  # Gradio tells clients '128'
             options = GenerateOptions(
@@ -116,15 +121,28 @@ class GenerateTab:
             )
             check_size(size, self.checkpoint)
             values = (seed, steps, size, label, crop, zoom, shift_x, shift_y, face, view, options.max_side, keep_smile)
-            settings = dict(zip(SETTINGS, values, strict=True))
+            settings = dict(zip(SETTINGS, (*values, *_linked(text, voice, pace)), strict=True))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
-            samples = read_recording(speech, self.checkpoint, self.max_seconds)
-            for step in stream_on_device(self.checkpoint, found, samples, Path(folder) / "asymtalker.mp4", options):
+            said = read_voice(speech, text, voice, pace, self.checkpoint, self.max_seconds)
+            for step in stream_on_device(self.checkpoint, found, said, Path(folder) / "asymtalker.mp4", options):
                 if isinstance(step, GenerateResult):
                     yield str(step.path), _figures(step, settings | {"seed": step.seed})
                 else:
                     report(step, progress)
                     yield gr.skip(), gr.skip()  # where a cancelled run is left
+
+    def generate_on_page(
+        self,
+        portrait: Upload | None,
+        speech: Upload | None,
+        mode: str,
+        *settings: Any,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[tuple[Any, Any]]:
+        """`generate`, with the text or the recording, whichever the page shows."""
+        *settings, text, voice, pace = settings
+        speech, text = choose(mode, speech, text)
+        yield from self.generate(portrait, speech, *settings, text, voice, pace, progress)
 
     def generate_example(
         self,
@@ -133,7 +151,9 @@ class GenerateTab:
         *settings: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple[Any, Any]]:
-        """`generate`, which is done once: the next visitor who asks for the same sees the video at once."""
+        """`generate` with the example's recording, which is done once: the next visitor who asks for the same sees the
+        video at once."""
+        settings = settings[: -len(SAID)]
         with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
             given = [uploaded(upload).read_bytes() for upload in (portrait, speech) if upload]
             if kept := self._kept.get([*given, settings]):
@@ -141,7 +161,7 @@ class GenerateTab:
                 video.write_bytes(kept["video"])
                 yield str(video), kept["figures"] | {"kept": True}
                 return
-            for video, figures in self.generate(portrait, speech, *settings, progress):
+            for video, figures in self.generate(portrait, speech, *settings, progress=progress):
                 if isinstance(video, str):
                     self._kept.set([*given, settings], video=Path(video).read_bytes(), figures=figures)
                 yield video, figures
@@ -160,7 +180,7 @@ class GenerateTab:
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 portrait = build_portrait(self.checkpoint)
-                speech = build_speech("Speech", "speech")
+                said = build_voice("speech")
                 settings, view = self._build_advanced()
                 with gr.Row():
                     start = gr.Button("Generate", variant="primary", scale=3, min_width=120)
@@ -172,17 +192,22 @@ class GenerateTab:
                 )
                 figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
                 shown = gr.HTML(NO_FIGURES, html_template=FIGURES_TEMPLATE, js_on_load=None)
-                chosen = build_examples(examples, portrait.image, speech, "Examples: one click makes the video")
-        settings += [*portrait.adjustments, *view]
+                chosen = build_examples(examples, portrait.image, said.speech, "Examples: one click makes the video")
+        settings += [*portrait.adjustments, *view, *said.typed]
         figures.change(None, figures, shown, js="figures => figures", api_visibility="private")
         page.load(self.restore, None, settings, **PRIVATE)
-        inputs, outputs = [portrait.image, speech, *settings], [video, figures]
+        inputs, outputs = [portrait.image, said.speech, *settings], [video, figures]
         action = {"preprocess": False, "show_progress_on": video}
         runs = [
             start.click(busy, outputs=[start, cancel], **PRIVATE).then(
-                self.generate, inputs, outputs, api_name="generate", **action
+                self.generate_on_page,
+                [portrait.image, said.speech, said.mode, *settings],
+                outputs,
+                api_visibility="private",
+                **action,
             )
         ]
+        gr.Button(visible=False).click(self.generate, inputs, outputs, api_name="generate", **action)
         if chosen:
             runs.append(
                 chosen.then(busy, outputs=[start, cancel], **PRIVATE).then(
@@ -212,21 +237,29 @@ def _read_setting(name: str, text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         return gr.skip()
+    if name in ("text", "voice"):
+        known = name == "text" or value in [voice.name for voice in list_voices()]
+        return value if isinstance(value, str) and len(value) <= LINKED_TEXT and known else gr.skip()
     if name == "view":
         return value if isinstance(value, str) and value in VIEWS else gr.skip()
     kinds = (bool,) if name in ("label", "crop", "keep_smile") else (int, float)
     return value if type(value) in kinds else gr.skip()
 
 
-def _seconds(checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, *_: Any) -> float:
+def _linked(text: str | None, voice: str, pace: float) -> tuple[Any, Any, Any]:
+    """Text, voice and pace as a link has them: without a text, or with a long one, not at all."""
+    return (text, voice, pace) if text and len(text) <= LINKED_TEXT else (None, None, None)
+
+
+def _seconds(checkpoint: str | None, crop: PortraitCrop, speech: Speech, *_: Any) -> float:
     """Seconds of a GPU that a video takes."""
-    return gpu_seconds(checkpoint, samples)
+    return gpu_seconds(checkpoint, speech)
 
 
 def _stream(
-    checkpoint: str | None, crop: PortraitCrop, samples: np.ndarray, output: Path, options: GenerateOptions
+    checkpoint: str | None, crop: PortraitCrop, speech: Speech, output: Path, options: GenerateOptions
 ) -> Iterator[Any]:
-    yield from stream_video(load_pipeline(checkpoint), crop, samples, output, options)
+    yield from stream_video(load_pipeline(checkpoint), crop, speech, output, options)
 
 
 stream_on_device = on_device(_stream, _seconds)

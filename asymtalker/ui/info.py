@@ -8,6 +8,7 @@ import gradio as gr
 
 from asymtalker import __version__
 from asymtalker.generation import DEFAULT_CHECKPOINT, load_pipeline
+from asymtalker.media.synthesis import list_voices
 from asymtalker.ui.inputs import largest_size
 from asymtalker.ui.view import LARGEST_SIDE
 
@@ -31,6 +32,7 @@ def build_info(checkpoint: str | None, max_seconds: float, live_seconds: float) 
             "max_side": LARGEST_SIDE,
             "max_seconds": max_seconds,
             "max_live_seconds": live_seconds,
+            "voices": [voice.name for voice in list_voices()],
         }
 
     gr.api(info, api_name="info", queue=False)

@@ -18,6 +18,8 @@ from gradio.utils import get_upload_folder
 from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline, portrait_note
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
+from asymtalker.media.synthesis import CLEARLY_TOO_LONG, SpokenText
+from asymtalker.track import Speech
 from asymtalker.ui.faces import CROP_TEMPLATE, FACES_SCRIPT, as_address, read_face, show_faces
 
 CONSENT = (
@@ -108,7 +110,7 @@ def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: f
         OSError: the file cannot be read.
     """
     if not speech or not speech.get("path"):
-        raise ValueError("There is no speech yet: upload a recording or record one.")
+        raise ValueError("There is no speech yet: type what the portrait shall say, or give a recording.")
     return read_speech(uploaded(speech), load_pipeline(checkpoint).sampling_rate, max_seconds)
 
 
@@ -203,9 +205,11 @@ def shown_errors() -> Iterator[None]:
         raise gr.Error(str(error), title="That did not work", print_exception=False) from error
 
 
-def gpu_seconds(checkpoint: str | None, samples: np.ndarray) -> float:
-    """Seconds of a GPU that a video of speech (samples,) takes."""
-    return GPU_PER_SECOND * len(samples) / load_pipeline(checkpoint).sampling_rate
+def gpu_seconds(checkpoint: str | None, speech: Speech) -> float:
+    """Seconds of a GPU that a video of speech (samples,), or of a text, takes."""
+    if isinstance(speech, SpokenText):
+        return GPU_PER_SECOND * CLEARLY_TOO_LONG * speech.seconds  # an estimate
+    return GPU_PER_SECOND * len(speech) / load_pipeline(checkpoint).sampling_rate
 
 
 def on_device(stream: Callable[..., Iterator[Any]], seconds: Callable[..., float]) -> Callable[..., Iterator[Any]]:

@@ -19,7 +19,8 @@ from asymtalker.generation import GenerateOptions, load_pipeline
 from asymtalker.live import BEHIND, LiveChunk, LiveSources, Microphone, stream_live
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
-from asymtalker.media.spool import PacedSpeech, SpeechSource
+from asymtalker.media.spool import SpeechSource
+from asymtalker.media.synthesis import DEFAULT_VOICE
 from asymtalker.media.video import FragmentWriter, SegmentWriter
 from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
@@ -27,15 +28,14 @@ from asymtalker.ui.inputs import (
     PRIVATE,
     Upload,
     build_portrait,
-    build_speech,
     busy,
     enable_cancel,
     on_device,
     read_crop,
-    read_recording,
     shown_errors,
 )
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
+from asymtalker.ui.voice import build_voice, choose, open_voice
 
 VISITORS = 2  # streams at a time; more wait for their turn
 SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
@@ -121,19 +121,24 @@ class LiveTab:
         request: gr.Request,
         as_film: bool,
         portrait: Upload | None,
+        mode: str,
         speech: Upload | None,
+        text: str,
+        voice: str,
+        pace: float,
         steps: int | None,
         label: bool,
         *crop_and_view: Any,
     ) -> Iterator[tuple[Any, Any]]:
-        """The portrait speaks a recording: what the player takes in, or the film in its place."""
-        chunks = self._play(portrait, speech, steps, label, crop_and_view, request, _writer(as_film))
+        """The portrait says a text or speaks a recording: what the player takes in, or the film in its place."""
+        said = (*choose(mode, speech, text), voice, pace)
+        chunks = self._play(portrait, said, steps, label, crop_and_view, request, _writer(as_film))
         yield from _film_values(chunks) if as_film else _player_values(chunks)
 
     def stream(
         self,
         portrait: Upload | None,
-        speech: Upload | None,
+        speech: Upload | None = None,
         steps: int | None = None,
         label: bool = True,
         crop: bool = True,
@@ -144,11 +149,16 @@ class LiveTab:
         view: View = "picture",
         max_side: int = LIVE_SIDE,
         keep_smile: bool = False,
+        text: str | None = None,
+        voice: str = DEFAULT_VOICE,
+        pace: float = 1.0,
         request: gr.Request = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Stream a recording as if it were being spoken now: files that are pieces of one mp4, and figures."""
+        """Stream a text or a recording as if it were being spoken now: files that are pieces of one mp4, and
+        figures."""
+        said = (speech, text, voice, pace)
         crop_and_view = (crop, zoom, shift_x, shift_y, face, view, max_side, keep_smile)
-        for path, chunk in _files(self._play(portrait, speech, steps, label, crop_and_view, request)):
+        for path, chunk in _files(self._play(portrait, said, steps, label, crop_and_view, request)):
             yield path, _figures(chunk)
 
     def _talk(
@@ -171,7 +181,7 @@ class LiveTab:
     def _play(
         self,
         portrait: Upload | None,
-        speech: Upload | None,
+        said: tuple,
         steps: int | None,
         label: bool,
         crop_and_view: tuple,
@@ -180,8 +190,7 @@ class LiveTab:
     ) -> Iterator[LiveChunk]:
         with shown_errors():
             options, found = self._read(portrait, steps, label, *crop_and_view)
-            samples = read_recording(speech, self.checkpoint, self.max_seconds)
-            source = PacedSpeech(samples, load_pipeline(self.checkpoint).sampling_rate)
+            source = open_voice(*said, self.checkpoint, self.max_seconds)
             self._sources.open(request.session_hash, source)
             try:
                 yield from stream_on_device(self.checkpoint, found, source, options, writer)
@@ -212,8 +221,8 @@ class LiveTab:
                     steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
                     view = build_view(LIVE_SIDE)
                     label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-                with gr.Accordion("No microphone? Play a recording", open=False):
-                    speech = build_speech("Recording", "live-speech")
+                with gr.Accordion("No microphone? Type, or play a recording", open=False):
+                    said = build_voice("live-speech")
                     with gr.Row():
                         start = gr.Button("Play it", variant="primary", min_width=120)
                         stop = gr.Button("Stop", min_width=90, interactive=False)
@@ -223,7 +232,7 @@ class LiveTab:
                     label="Live", streaming=True, autoplay=True, interactive=False, height=420, elem_id="live-film"
                 )
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
-                build_examples(examples, portrait.image, speech, "Examples")
+                build_examples(examples, portrait.image, said.speech, "Examples")
         settings = [steps, label, *portrait.adjustments, *view]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
@@ -234,7 +243,7 @@ class LiveTab:
             self.talk, [as_film, portrait.image, *settings], **again, **shown
         )
         play = start.click(lambda: (*busy(), self.wait()), outputs=[start, stop, player], **PRIVATE).then(
-            self.play, [as_film, portrait.image, speech, *settings], **shown
+            self.play, [as_film, portrait.image, said.mode, said.speech, *said.typed, *settings], **shown
         )
         for run in (talk, play):
             run.failure(lambda: {"state": IDLE}, outputs=player, **PRIVATE)
@@ -243,7 +252,7 @@ class LiveTab:
         enable_cancel(start, stop, [play])
         stop.click(self.stop, None, player, **PRIVATE)
         page.unload(self.leave)
-        self._build_endpoint([portrait.image, speech, *settings], action)
+        self._build_endpoint([portrait.image, said.speech, *settings, *said.typed], action)
 
     def _build_endpoint(self, inputs: list[gr.components.Component], action: dict[str, Any]) -> None:
         """The same for clients, to which each piece comes as a file."""

@@ -72,6 +72,17 @@ CSS = """
 .block > label[data-testid="block-label"], .block-label { border: 0 !important; }
 .speech .upload-container .wrap { min-height: 179px; padding: 0; }  /* as high as a waveform: nothing jumps */
 
+/* Both panels take the same place, as high as the higher one: nothing jumps. */
+.say-panels { display: grid !important; }
+.say-panels > * { grid-area: 1 / 1; min-width: 0; }
+.say:has(.say-mode input[value="type"]:checked) .say-recorded,
+.say:has(.say-mode input[value="record"]:checked) .say-typed { visibility: hidden; }
+.say, .say .styler, .say .row, .say .column { background: var(--block-background-fill) !important; }
+.say .say-listen { align-items: center; gap: 12px; padding: 8px 12px 12px; }
+.say .say-listen button { border-radius: 10px; min-height: 36px; }
+.say-listen audio { width: 100%; height: 40px; display: block; }
+.dark .say-listen audio { color-scheme: dark; }
+
 .crop { display: flex; align-items: center; gap: 14px; padding: 2px 4px; min-height: 96px; }
 .crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
 .crop i { border: 1px dashed var(--body-text-color-subdued); opacity: 0.5; }
@@ -100,7 +111,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
 
 #video .empty { flex-direction: column; gap: 12px; }
-#video .empty::after { content: "Give a portrait and speech, and press Generate."; padding: 0 24px; text-align: center;
+#video .empty::after { content: "Give a portrait and words, and press Generate."; padding: 0 24px; text-align: center;
   color: var(--body-text-color-subdued); }
 
 .link { margin: 8px 2px 0 !important; font-size: 13px; min-height: 1.5em; color: var(--body-text-color-subdued); }
@@ -178,6 +189,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
   .speech .upload-container .wrap { min-height: 207px; }
+  .say-voice .form > * { min-width: 100%; }
   /* What one looks at while speaking, the button that begins, and whom to choose: one after the other. */
   .row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
   .row:has(> .column > #live-player) > .column { display: contents; }

@@ -1,0 +1,83 @@
+"""A text that is being read aloud, for whoever listens meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+
+from asymtalker.media.spool import SpeechSource, SpeechSpool, StreamClosed
+from asymtalker.media.synthesis import SpokenText
+
+BEGINNING = 2.0
+"""Seconds in which the first frames of a video are made: they need the machine more than the reader does."""
+RESTS = (20.0, 3.0)
+"""Seconds that it rests for a second of work, in the beginning and later; it stays far ahead of who listens."""
+
+logger = logging.getLogger(__name__)
+
+
+def read_aloud(text: SpokenText, sampling_rate: int, max_seconds: float | None = None) -> SpeechSpool:
+    """Has a thread read a text, much faster than it is spoken; returns where its sound arrives.
+
+    Closing that ends the thread. What is wrong with the text is raised by `SpeechSpool.available`.
+
+    Args:
+        sampling_rate, max_seconds: see `SpokenText.stream`.
+    """
+    spool = SpeechSpool.create()
+    work = (spool, text, sampling_rate, max_seconds)
+    threading.Thread(target=_fill, args=work, name="read aloud", daemon=True).start()
+    return spool
+
+
+def _fill(spool: SpeechSpool, text: SpokenText, sampling_rate: int, max_seconds: float | None) -> None:
+    with suppress(StreamClosed):
+        try:
+            began, worked = time.monotonic(), time.thread_time()
+            for samples in text.stream(sampling_rate, max_seconds):
+                spool.append(samples)
+                rest = RESTS[time.monotonic() - began > BEGINNING]
+                time.sleep(rest * (time.thread_time() - worked))
+                worked = time.thread_time()
+        except StreamClosed:
+            raise
+        except ValueError as error:
+            spool.fail(str(error))
+        except Exception as error:  # or whoever listens would wait for ever
+            logger.exception("A text could not be read")
+            spool.fail(f"The text could not be read ({error}): leave out what is unusual in it, or give a recording.")
+        else:
+            spool.end()
+
+
+class PacedSource:
+    """Speech that arrives no faster than it is spoken; time starts when it is first asked for.
+
+    Args:
+        source: where the speech is, possibly still coming in.
+        sampling_rate: in Hz.
+    """
+
+    def __init__(self, source: SpeechSource, sampling_rate: int) -> None:
+        self._source, self._rate = source, sampling_rate
+        self._began: float | None = None
+
+    def available(self) -> int:
+        """Samples that have been spoken by now. Raises `StreamClosed`, or ValueError where the source fails."""
+        available, now = self._source.available(), time.monotonic()
+        if self._began is None and available:  # the voice may have to be loaded first
+            self._began = now
+        return 0 if self._began is None else min(available, int((now - self._began) * self._rate))
+
+    def ended(self) -> bool:
+        return self._source.ended() and self.available() == self._source.available()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._source.read(start, stop)
+
+    def close(self) -> None:
+        self._source.close()
