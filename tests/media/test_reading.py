@@ -70,6 +70,20 @@ def test_paced_it_comes_as_it_is_spoken():
         paced.available()
 
 
+def test_paced_it_waits_for_the_listener():
+    spool = SpeechSpool.create()
+    spool.append(np.zeros(10 * RATE, np.float32))
+    spool.end()
+    paced = PacedSource(spool, RATE)
+    paced.available()
+    time.sleep(0.7)
+    assert paced.available() == 0.6 * RATE
+    paced.read(0, 1600)
+    assert paced.available() > 0.6 * RATE
+    assert not paced.ended()
+    paced.close()
+
+
 def test_a_failed_recording_says_why_until_it_is_closed(tmp_path):
     spool = SpeechSpool(tmp_path / "spool")
     spool.fail("nobody asks any more")  # closed already
