@@ -15,7 +15,7 @@ from asymtalker.media.synthesis import SpokenText, load_synthesizer
 BEGINNING = 2.0
 """Seconds in which the first frames of a video are made: they need the machine more than the reader does."""
 RESTS = (20.0, 3.0)
-"""Seconds that it rests for a second of work, in the beginning and later; never so long that it falls behind who listens."""
+"""Seconds that it rests for a second of work, in the beginning and later, but half the time at most that is spoken."""
 AHEAD = 0.6
 """Seconds that it is ahead of who listens, at most. (From 0.4 on a live stream takes fewer steps; it skips later.)"""
 

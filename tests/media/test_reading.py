@@ -11,11 +11,16 @@ import pytest
 
 from asymtalker.media.reading import PacedSource, read_aloud
 from asymtalker.media.spool import SpeechSpool, StreamClosed
-from asymtalker.media.synthesis import SpokenText
+from asymtalker.media.synthesis import SpokenText, load_synthesizer
 from tests.conftest import wait_until
 
 RATE = 16_000
 LONG = "This is a sentence of a text that takes long to read. " * 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _voice():
+    load_synthesizer()
 
 
 def readers():
