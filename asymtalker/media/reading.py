@@ -12,7 +12,7 @@ import numpy as np
 from asymtalker.media.spool import SpeechSource, SpeechSpool, StreamClosed
 from asymtalker.media.synthesis import SpokenText, load_synthesizer
 
-BEGINNING = 2.0
+BEGINNING = 5.0
 """Seconds in which the first frames of a video are made: they need the machine more than the reader does."""
 RESTS = (20.0, 3.0)
 """Seconds that it rests for a second of work, in the beginning and later, but half the time at most that is spoken."""
