@@ -189,7 +189,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 @media (max-width: 640px) {
   .masthead h1 { font-size: 25px; }
   .speech .upload-container .wrap { min-height: 207px; }
-  .say-voice .form > * { min-width: 100%; }
+  .say-voice > *, .say-voice .form > * { min-width: 100% !important; }
   /* What one looks at while speaking, the button that begins, and whom to choose: one after the other. */
   .row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
   .row:has(> .column > #live-player) > .column { display: contents; }

@@ -11,11 +11,16 @@ import pytest
 
 from asymtalker.media.reading import PacedSource, read_aloud
 from asymtalker.media.spool import SpeechSpool, StreamClosed
-from asymtalker.media.synthesis import SpokenText
+from asymtalker.media.synthesis import SpokenText, load_synthesizer
 from tests.conftest import wait_until
 
 RATE = 16_000
 LONG = "This is a sentence of a text that takes long to read. " * 200
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _voice():
+    load_synthesizer()
 
 
 def readers():
@@ -68,6 +73,20 @@ def test_paced_it_comes_as_it_is_spoken():
     paced.close()
     with pytest.raises(StreamClosed):
         paced.available()
+
+
+def test_paced_it_waits_for_the_listener():
+    spool = SpeechSpool.create()
+    spool.append(np.zeros(10 * RATE, np.float32))
+    spool.end()
+    paced = PacedSource(spool, RATE)
+    paced.available()
+    time.sleep(0.7)
+    assert paced.available() == 0.6 * RATE
+    paced.read(0, 1600)
+    assert paced.available() > 0.6 * RATE
+    assert not paced.ended()
+    paced.close()
 
 
 def test_a_failed_recording_says_why_until_it_is_closed(tmp_path):
