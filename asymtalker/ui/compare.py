@@ -24,18 +24,13 @@ from asymtalker.generation import (
 )
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
-from asymtalker.ui.examples import build_examples
+from asymtalker.ui.action import Action
 from asymtalker.ui.inputs import (
-    CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_portrait,
-    build_speech,
-    busy,
     check_size,
     drift_figures,
-    enable_cancel,
     gpu_seconds,
     on_device,
     read_crop,
@@ -43,6 +38,7 @@ from asymtalker.ui.inputs import (
     report,
     shown_errors,
 )
+from asymtalker.ui.portrait import PortraitInput
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
 
 REFERENCES = [("TRE", "temporal"), ("static", "static")]
@@ -135,8 +131,8 @@ class CompareTab:
         view: View,
         max_side: int,
         keep_smile: bool,
-        *settings: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        *settings: Any,
     ) -> Outputs:
         """`compare`, with the settings as the page's components hold them."""
         half = len(settings) // 2
@@ -164,44 +160,28 @@ class CompareTab:
         names = ["steps", "reference_mode", "color_match", "guidance_scale"]
         return names if len(self.checkpoints) == 1 else [*names, "checkpoint"]
 
-    def build(self, examples: Path) -> None:
+    def build(self, portrait: PortraitInput, speech: gr.Audio) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
-            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+            portrait, speech: the inputs that all tabs share.
         """
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(self.checkpoint, height=200)
-                speech = build_speech("Speech", "compare-speech")
-                with gr.Row():
-                    left, right = self._build_side("A", 1), self._build_side("B", 2)
-                with gr.Accordion("Advanced", open=False):
-                    seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
-                    view = build_view(LIVE_SIDE)
-                with gr.Row():
-                    start = gr.Button("Compare", variant="primary", scale=3, min_width=120)
-                    cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
-                gr.HTML(f'<p class="consent">{CONSENT}</p>')
-            with gr.Column(scale=6, min_width=320):
-                player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="compare-player")
-                videos = [gr.Video(label=side, visible="hidden", interactive=False) for side in SIDES]
-                film = gr.DownloadButton("Download side by side", interactive=False)
-                figures = gr.JSON(label="Figures", visible="hidden")
-                build_examples(examples, portrait.image, speech, "Examples")
+        with gr.Row():
+            left, right = self._build_side("A", 1), self._build_side("B", 2)
+        action = Action("Compare", portrait, speech, self.max_seconds, "#compare-player")
+        player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="compare-player")
+        videos = [gr.Video(label=side, visible="hidden", interactive=False) for side in SIDES]
+        film = gr.DownloadButton("Download side by side", interactive=False)
+        figures = gr.JSON(label="Figures", visible="hidden")
+        with gr.Accordion("Advanced", open=False):
+            seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
+            view = build_view(LIVE_SIDE)
         outputs = [*videos, film, figures]
         script = "(left, right, figures) => figures && ({...figures, left: left?.url, right: right?.url})"
         figures.change(None, [*videos, figures], player, js=script, api_visibility="private")
-        run = start.click(busy, outputs=[start, cancel], **PRIVATE).then(
-            self.compare_on_page,
-            [portrait.image, speech, seed, *portrait.adjustments, *view, *left, *right],
-            outputs,
-            api_visibility="private",
-            preprocess=False,
-            show_progress_on=player,
-        )
-        run.success(lambda: gr.update(interactive=True), outputs=film, **PRIVATE)
-        enable_cancel(start, cancel, [run])
+        inputs = [portrait.image, speech, seed, *portrait.adjustments, *view, *left, *right]
+        run = action.run(self.compare_on_page, inputs, outputs, player)
+        run.success(lambda figures: gr.update(interactive=bool(figures)), figures, film, **PRIVATE)
         self._build_endpoint([portrait.image, speech], [seed, *portrait.adjustments, *view], outputs)
 
     def _build_side(self, letter: str, steps: int) -> list[gr.components.Component]:

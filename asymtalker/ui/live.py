@@ -21,13 +21,9 @@ from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.spool import PacedSpeech, SpeechSource
 from asymtalker.media.video import FragmentWriter, SegmentWriter
-from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
-    CONSENT,
     PRIVATE,
     Upload,
-    build_portrait,
-    build_speech,
     busy,
     enable_cancel,
     on_device,
@@ -35,6 +31,7 @@ from asymtalker.ui.inputs import (
     read_recording,
     shown_errors,
 )
+from asymtalker.ui.portrait import PortraitInput
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
 
 VISITORS = 2  # streams at a time; more wait for their turn
@@ -195,16 +192,15 @@ class LiveTab:
         options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(*shown))
         return options, read_crop(portrait, *adjustments)
 
-    def build(self, page: gr.Blocks, examples: Path) -> None:
+    def build(self, page: gr.Blocks, portrait: PortraitInput, speech: gr.Audio) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
-            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+            portrait, speech: the inputs that all tabs share.
         """
         trained = load_pipeline(self.checkpoint).config.num_inference_steps
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(self.checkpoint)
                 microphone = gr.Audio(
                     label="Microphone", sources=["microphone"], type="numpy", streaming=True, elem_id="live-microphone"
                 )
@@ -212,18 +208,14 @@ class LiveTab:
                     steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
                     view = build_view(LIVE_SIDE)
                     label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-                with gr.Accordion("No microphone? Play a recording", open=False):
-                    speech = build_speech("Recording", "live-speech")
-                    with gr.Row():
-                        start = gr.Button("Play it", variant="primary", min_width=120)
-                        stop = gr.Button("Stop", min_width=90, interactive=False)
-                gr.HTML(f'<p class="consent">{CONSENT}</p>')
+                with gr.Accordion("No microphone? Play the voice that you have given", open=False), gr.Row():
+                    start = gr.Button("Play it", variant="primary", min_width=120)
+                    stop = gr.Button("Stop", min_width=90, interactive=False)
             with gr.Column(scale=6, min_width=320):
                 film = gr.Video(
                     label="Live", streaming=True, autoplay=True, interactive=False, height=420, elem_id="live-film"
                 )
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
-                build_examples(examples, portrait.image, speech, "Examples")
         settings = [steps, label, *portrait.adjustments, *view]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
