@@ -25,6 +25,7 @@ from asymtalker.chunks import video_frame_count
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert.files import fetch
 from asymtalker.footprint import check_room, explain_shortage, is_shortage, outline
+from asymtalker.media.film import SideWriter
 from asymtalker.media.picture import PictureView, View
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
@@ -214,6 +215,7 @@ def stream_video(
     samples: np.ndarray,
     output: str | Path,
     options: GenerateOptions,
+    open_writer: Callable[..., VideoWriter | SideWriter] = VideoWriter,
 ) -> Iterator[GenerateProgress | GenerateResult]:
     """Makes the video chunk by chunk: yields the progress after each, and the result at the end.
 
@@ -221,6 +223,7 @@ def stream_video(
 
     Args:
         samples: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,).
+        open_writer: called as `VideoWriter` is; what takes in the frames.
     """
     started = time.monotonic()
     seed = draw_seed(options)
@@ -231,7 +234,7 @@ def stream_video(
     measured = _Measured(pipeline, view.portrait, options)
     settings = (view.size, pipeline.fps, pipeline.sampling_rate, options.label)
     with (
-        VideoWriter(output, *settings, moving=view.moving) as writer,
+        open_writer(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
         closing(stream_chunks(pipeline, view.portrait, samples, seed, options)) as chunks,
     ):
@@ -278,7 +281,9 @@ class _Measured:
         self.identity.update(frames)
 
 
-def _write(writer: VideoWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray) -> float:
+def _write(
+    writer: VideoWriter | SideWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray
+) -> float:
     """Renders a chunk and writes it; returns when its frames were there, on the monotonic clock."""
     frames, rendered = chunk.render(), time.monotonic()
     with stage(WRITE):

@@ -51,7 +51,8 @@ class Action:
         self.problem = gr.HTML("", html_template=PROBLEM_TEMPLATE, js_on_load=None, elem_classes="problem-place")
         self._running = gr.State(False)
         self._inputs = [portrait.usable, speech, self._running]
-        gr.on([portrait.usable.change, speech.change], self.prepare, self._inputs, [self.status, self.start], **SILENT)
+        for changed in (portrait.judged.then, speech.change):
+            changed(self.prepare, self._inputs, [self.status, self.start], **SILENT)
 
     def prepare(self, usable: bool, speech: Upload | None, running: bool) -> tuple[Any, Any]:
         """What is still missing or how long it will take, and whether a run can be started."""

@@ -35,11 +35,13 @@ class PortraitInput:
         adjustments: whether the face is found, zoom, shift to the right and down, number of the face; what `read_crop`
             takes after it.
         usable: whether there is a portrait that can be animated, a `gr.State`.
+        judged: the event after which that may have changed.
     """
 
     image: gr.Image
     adjustments: list[gr.components.Component]
     usable: gr.State
+    judged: gr.events.Dependency
 
     @property
     def components(self) -> list[gr.components.Component]:
@@ -68,21 +70,21 @@ def build_portrait(checkpoint: str | None) -> PortraitInput:
         with gr.Row():
             face = gr.Number(None, label="Face", info="1 is the largest", precision=0, minimum=1, min_width=90)
             reset = gr.Button("Reset", size="sm", min_width=90)
-    built = PortraitInput(image, [crop, zoom, right, down, face], usable)
-    image.change(None, built.components, built.adjustments, js=RESET_CROP, api_visibility="private")
-    reset.click(None, None, built.adjustments, js="() => [true, 1, 0, 0, null]", api_visibility="private")
+    adjustments = [crop, zoom, right, down, face]
+    image.change(None, [image, *adjustments], adjustments, js=RESET_CROP, api_visibility="private")
+    reset.click(None, None, adjustments, js="() => [true, 1, 0, 0, null]", api_visibility="private")
     preview.release(None, None, [zoom, right, down], js=DRAGGED, api_visibility="private")
     preview.select(read_face, None, face, **PRIVATE)
-    gr.on(
-        [component.change for component in built.components],
+    judged = gr.on(
+        [component.change for component in (image, *adjustments)],
         partial(judge_portrait, checkpoint),
-        built.components,
+        [image, *adjustments],
         [preview, usable],
         preprocess=False,
         trigger_mode="always_last",
         **PRIVATE,
     )
-    return built
+    return PortraitInput(image, adjustments, usable, judged)
 
 
 def judge_portrait(checkpoint: str | None, portrait: Upload | None, *adjustments: Any) -> tuple[dict[str, Any], bool]:

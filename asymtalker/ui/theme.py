@@ -128,7 +128,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
   background: var(--block-background-fill); cursor: pointer; font: inherit; font-size: 14px; }
 .share button:hover { border-color: var(--color-accent); }
 .share output { font-size: 14px; color: var(--body-text-color-subdued); }
-#result summary { cursor: pointer; padding: 6px 2px; font-size: 14px; }
+#result summary { padding: 6px 2px; }
 #result:not(:has(.share)), .problem-place:not(:has(.problem)) { display: none; }
 
 .status { margin: 0 2px !important; font-size: 14px; line-height: 1.5; min-height: 1.5em;
@@ -152,17 +152,25 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
 #live-microphone .icon-button-wrapper { display: none; }  /* clears a recording: none is kept here */
 
-.compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
-.compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
-.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; object-fit: contain; display: block;
-  border-radius: var(--radius-lg); background: var(--block-background-fill);
-  border: 1px solid var(--block-border-color); }
+.compare .screens video, .compare .screens canvas { width: 100%; display: block; border-radius: var(--radius-lg);
+  background: #111415; max-height: 560px; object-fit: contain; }
+.compare .screens canvas { max-height: 300px; }
+.compare .screens figure { margin: 10px 0 0; }
 .compare canvas { filter: brightness(4); }
 .compare figcaption { font-size: 13px; margin: 6px 2px; color: var(--body-text-color-subdued); }
-.compare .empty { margin: 0 0 12px; font-size: 14px; color: var(--body-text-color-subdued); }
+.compare .empty { margin: 0; padding: 90px 24px; text-align: center; border-radius: var(--radius-lg);
+  border: 1px solid var(--block-border-color); background: var(--block-background-fill);
+  color: var(--body-text-color-subdued); }
+.compare b.a { color: var(--primary-700); } .compare b.b { color: #a85400; }
+.dark .compare b.a { color: var(--primary-400); } .dark .compare b.b { color: #f59e0b; }
+.compare details p { font-size: 14px; margin: 6px 0 10px; }
+.explained ul { margin: 6px 0 0; padding-left: 20px; font-size: 14px; line-height: 1.5; }
+summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 .compare .controls { display: flex; align-items: center; gap: 8px; margin: 6px 0 14px; flex-wrap: wrap;
   font-size: 13px; }
-.compare .controls[hidden], .compare [hidden] { display: none; }
+.compare [hidden] { display: none !important; }
+.compare .controls label { display: flex; align-items: center; gap: 6px; min-height: 24px; }
+.compare .timeline { height: 24px; }
 .compare .controls button { min-width: 40px; height: 36px; border-radius: 10px;
   border: 1px solid var(--block-border-color); background: var(--block-background-fill);
   font-variant-numeric: tabular-nums; cursor: pointer; }
@@ -174,9 +182,6 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .compare .plots svg { width: 100%; height: 84px; display: block; background: var(--block-background-fill);
   border: 1px solid var(--block-border-color); border-radius: var(--radius-lg); }
 .compare .plots .top { position: absolute; right: 8px; top: 0; font-size: 11px; color: var(--body-text-color-subdued); }
-.compare .screens figure:nth-child(-n+2) figcaption::before { content: ""; display: inline-block; width: 10px;
-  height: 10px; border-radius: 99px; margin-right: 6px; background: var(--color-accent); }
-.compare .screens figure:nth-child(2) figcaption::before { background: #d97706; }
 .compare .curve { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .compare .curve.a { stroke: var(--color-accent); }
 .compare .curve.b { stroke: #d97706; }
@@ -186,7 +191,6 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .compare td, .compare thead th + th { text-align: right; font-variant-numeric: tabular-nums; }
 .compare td, .compare th, .compare tr { padding: 7px 4px; border: 0 solid var(--block-border-color) !important; }
 .compare tbody tr { border-top-width: 1px !important; }
-.side { margin: 0 !important; padding: 10px 12px 0; font-size: 15px; background: var(--block-background-fill); }
 
 .progress-level-inner { font: inherit; margin-bottom: 6px; }
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
