@@ -61,11 +61,11 @@ def make_previews(pipeline: AsymTalkerPipeline, folder: Path) -> list[Path]:
             # The portrait is animated at the size at which the preview is shown, so that its label can be read.
             _generate(pipeline, portrait, video, SIDE, SECONDS[1] + 1)
             write_preview(video, preview_path(portrait))
-        write_video(pipeline, portrait)
+        write_example(pipeline, portrait)
     return [path for portrait in portraits for path in (preview_path(portrait), video_path(portrait))]
 
 
-def write_video(pipeline: AsymTalkerPipeline, portrait: Path) -> None:
+def write_example(pipeline: AsymTalkerPipeline, portrait: Path) -> None:
     """Generates an example's whole video, as large as `MAX_VIDEO_BYTES` allow.
 
     Raises:

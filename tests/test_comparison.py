@@ -14,16 +14,16 @@ def compare(checkpoint, portrait_file, speech_file, tmp_path):
     crop = crop_portrait(read_portrait(portrait_file), find_face=False)
     samples = read_speech(speech_file)
 
-    def run(left, right):
+    def run(left, right, apart=True):
         pair = tuple(GenerateOptions(checkpoint, seed=3, **side) for side in (left, right))
-        return list(compare_videos(crop, samples, tmp_path, pair))
+        return list(compare_videos(crop, samples, tmp_path, pair, apart))
 
     return run
 
 
 def test_both_are_made_and_shown(compare):
     *progress, comparison = compare({"steps": 1}, {"steps": 2})
-    assert [step.frames for step in progress] == [16, 32, 33, 49, 65, 66]
+    assert [step.frames for step in progress] == [16, 32, 48, 64, 65, 66]
     assert {step.total for step in progress} == {66}
     assert [step.elapsed for step in progress] == sorted(step.elapsed for step in progress)
     assert isinstance(comparison, Comparison)
@@ -36,6 +36,15 @@ def test_the_same_settings_make_the_same_video(compare):
     *_, comparison = compare({"color_match": 0.5}, {"color_match": 0.5})
     assert comparison.left.seed == comparison.right.seed
     assert comparison.left.path.read_bytes() == comparison.right.path.read_bytes()
+
+
+def test_the_film_alone_is_made_in_step(compare, tmp_path):
+    *_, comparison = compare({}, {"size": 128}, apart=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["side-by-side.mp4"]
+    film = probe_video(comparison.film)
+    left, right = comparison.places
+    assert (film.frames, film.width) == (33, left[2] + right[2])
+    assert left[3] == right[3] == film.height - left[1]
 
 
 def test_each_setting_reaches_the_pipeline(compare):

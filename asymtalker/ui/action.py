@@ -25,7 +25,7 @@ SILENT = {**PRIVATE, "preprocess": False, "trigger_mode": "always_last"}
 NO_PORTRAIT = {"text": "First give a portrait with a face that can be animated."}
 WORKING = {"text": "Working: the time left is shown in the picture. Cancel stops it."}
 CANCELLED = {"text": "Cancelled: nothing was kept."}
-DONE = {"text": "Done. Change something and press again, or share it."}
+DONE = {"text": "Done. Change what you like and press again."}
 FAILED = {"text": "Nothing was made: put right what is said below, and press again."}
 
 
@@ -97,7 +97,7 @@ class Action:
 
         script = SHOW.replace("RESULT", self._result)
         run = self.start.click(begin, None, [*buttons, self.problem, *outputs], js=script, **PRIVATE).then(
-            self._explained(make, count),
+            self.explained(make, count),
             inputs,
             [self.problem, *outputs],
             api_visibility="private",
@@ -109,7 +109,7 @@ class Action:
         self.cancel.click(functools.partial(stopped, CANCELLED), None, buttons, cancels=[run], **PRIVATE)
         return run
 
-    def _explained(self, make: Callable[..., Iterator[tuple]], count: int) -> Callable[..., Iterator[tuple]]:
+    def explained(self, make: Callable[..., Iterator[tuple]], count: int) -> Callable[..., Iterator[tuple]]:
         """`make`, with "" before its values, or what went wrong before empty ones."""
 
         @functools.wraps(make)  # by its signature, Gradio knows where the progress goes

@@ -63,8 +63,8 @@ PLAYER = """
   <p class="empty">A and B appear here beside each other, and play in step.</p>
   <div class="controls" hidden>
     <button class="play" aria-label="Play">▶</button>
-    <button class="back" aria-label="One frame back">−1</button>
-    <button class="forth" aria-label="One frame on">+1</button>
+    <button class="back" aria-label="One frame back (−1)">−1</button>
+    <button class="forth" aria-label="One frame on (+1)">+1</button>
     <input class="timeline" type="range" min="0" value="0" step="1" aria-label="Frame">
     <output class="clock">0</output>
     <label><input class="show-difference" type="checkbox"> Difference</label>

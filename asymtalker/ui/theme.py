@@ -153,7 +153,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 #live-microphone .icon-button-wrapper { display: none; }  /* clears a recording: none is kept here */
 
 .compare .screens video, .compare .screens canvas { width: 100%; display: block; border-radius: var(--radius-lg);
-  background: #111415; max-height: 560px; object-fit: contain; }
+  background: black; max-height: 560px; object-fit: contain; }
 .compare .screens canvas { max-height: 300px; }
 .compare .screens figure { margin: 10px 0 0; }
 .compare canvas { filter: brightness(4); }
