@@ -67,7 +67,7 @@ THEME = gr.themes.Base(
 
 CSS = """
 .gradio-container { max-width: 1200px !important; width: 100%; margin: 0 auto !important; }
-.gradio-container > .main, .gradio-container main { padding-top: 12px !important; }
+.gradio-container > .main, .gradio-container main { padding-top: 8px !important; }
 
 .html-container, .prose { padding: 0 !important; }
 
@@ -209,11 +209,16 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
   border-radius: 99px; background: #fffe; color: #101214; font-size: 12px; text-indent: 2px; }
 #examples span { display: block; padding: 6px 2px 2px; font-size: 15px; color: var(--body-text-color); }
 #examples button[aria-pressed="true"] { outline: 3px solid var(--primary-600); outline-offset: 1px; }
-.gradio-container:has([data-tab-id="live"].selected, [data-tab-id="compare"].selected) #examples .gallery {
-  grid-auto-columns: 72px; }
-.gradio-container:has([data-tab-id="live"].selected, [data-tab-id="compare"].selected) #examples :is(span, .label),
-.gradio-container:has([data-tab-id="live"].selected, [data-tab-id="compare"].selected) #examples button::after {
-  display: none; }
+/* Beside Live and Compare, only whom to choose. (Gradio puts its own prefix after every comma, so there is none in
+   the brackets.) */
+#examples:has(~ #workbench [data-tab-id="live"].selected) .gallery,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) .gallery { grid-auto-columns: 72px; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) span,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) span { display: none; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) .label,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) .label { display: none; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) button::after,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) button::after { display: none; }
 
 :is(button, a, summary, input, [tabindex]):focus-visible { outline: 3px solid var(--primary-600) !important;
   outline-offset: 2px; }
@@ -228,10 +233,9 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 #live-microphone { order: -2; }
 
 @media (max-width: 640px) {
-  .gradio-container > .main, .gradio-container main { padding-top: 4px !important; }
   .masthead h1 { font-size: 24px; }
   .masthead p { font-size: 15px; }
-  .gradio-container:has([data-tab-id="generate"].selected) #examples .gallery { grid-auto-columns: 200px; gap: 12px; }
+  #examples .gallery { grid-auto-columns: 200px; gap: 12px; }
   /* Tabs above the inputs, which come first except in Live. */
   #workbench { flex-direction: column; flex-wrap: nowrap; }
   #work, #work > .tabs { display: contents; }
