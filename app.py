@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.examples import build_gallery
@@ -15,9 +16,11 @@ from asymtalker.ui.info import build_info
 from asymtalker.ui.inputs import CONSENT, build_speech
 from asymtalker.ui.live import LiveTab
 from asymtalker.ui.portrait import build_portrait
+from asymtalker.ui.social import SocialTags
 from asymtalker.ui.theme import ACCESS, CSS, THEME
 
 EXAMPLES = Path(__file__).parent / "examples"
+COVER = EXAMPLES / "previews" / "cover.jpg"
 MASTHEAD = """
 <header class="masthead">
   <h1>AsymTalker</h1>
@@ -59,11 +62,13 @@ def build_page(checkpoint: str | None = None, max_seconds: float = 600, live_sec
 
 
 def launch(page: gr.Blocks, **options: object) -> None:
+    gr.set_static_paths([COVER])
     page.launch(
         theme=THEME,
         css=CSS,
         js=ACCESS,
         enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(SocialTags, picture=COVER)]},
         show_error=True,
         max_file_size="200mb",
         run_history=False,

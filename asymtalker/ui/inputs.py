@@ -82,9 +82,14 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
+def name_example(component: gr.Image | gr.Audio, file: str) -> None:
+    """Has the page about the API show this file of the visitor's, rather than one of Gradio's on the web."""
+    component.example_payload = lambda: {"path": file, "meta": {"_type": "gradio.FileData"}}
+
+
 def build_speech(label: str, name: str) -> gr.Audio:
     """A recording, uploaded or recorded; `name` tells it from those of other tabs."""
-    return gr.Audio(
+    speech = gr.Audio(
         label=label,
         sources=["upload", "microphone"],
         type="filepath",
@@ -92,6 +97,8 @@ def build_speech(label: str, name: str) -> gr.Audio:
         elem_classes="speech",
         elem_id=name,
     )
+    name_example(speech, "nora.wav")
+    return speech
 
 
 def busy() -> tuple[Any, Any]:

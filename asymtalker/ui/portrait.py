@@ -12,7 +12,7 @@ from asymtalker.generation import load_pipeline, portrait_note
 from asymtalker.media.faces import find_faces
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.ui.faces import CROP_SCRIPT, CROP_TEMPLATE, DRAGGED, SHIFTS, ZOOMS, holds_face, read_face, show_crop
-from asymtalker.ui.inputs import PRIVATE, Upload, read_crop
+from asymtalker.ui.inputs import PRIVATE, Upload, name_example, read_crop
 from asymtalker.ui.words import in_page_words
 
 NO_CROP = {"text": "A photograph, a painting or a drawing in which a face looks at you."}
@@ -59,6 +59,7 @@ def build_portrait(checkpoint: str | None) -> PortraitInput:
         buttons=["fullscreen"],
         elem_id="portrait",
     )
+    name_example(image, "nora.jpg")
     preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=CROP_SCRIPT, elem_id="crop")
     usable = gr.State(False)
     with gr.Accordion("Adjust the crop", open=False, elem_id="adjust"):
