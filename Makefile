@@ -2,7 +2,7 @@
 #   make demo      the page on the embedded checkpoint, at http://127.0.0.1:7860
 #   make test      the tests (ARGS="-k name" chooses some; WORKERS=4 takes four processes)
 #   make space SPACE=owner/name   uploads what is committed to a Hugging Face Space (after `hf auth login`)
-#   make previews  the moving previews of the examples, which the page shows
+#   make previews  the moving previews and the videos of the examples, which the page shows
 #   make train-smoke   all stages of training, tiny, on two processes
 #   make lint      what continuous integration checks;  make format  puts it right
 

@@ -25,6 +25,7 @@ from asymtalker.chunks import video_frame_count
 from asymtalker.conditioning import ReferenceMode
 from asymtalker.convert.files import fetch
 from asymtalker.footprint import check_room, explain_shortage, is_shortage, outline
+from asymtalker.media.film import SideWriter
 from asymtalker.media.picture import PictureView, View
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
@@ -218,6 +219,7 @@ def stream_video(
     speech: Speech,
     output: str | Path,
     options: GenerateOptions,
+    open_writer: Callable[..., VideoWriter | SideWriter] = VideoWriter,
 ) -> Iterator[GenerateProgress | GenerateResult]:
     """Makes the video chunk by chunk: yields the progress after each, and the result at the end.
 
@@ -226,10 +228,11 @@ def stream_video(
     Args:
         speech: mono speech in [−1, 1] at the pipeline's sampling rate, float32 (samples,), or a text: the first frames
             are made while the rest of it is still being read.
+        open_writer: called as `VideoWriter` is; what takes in the frames.
     """
     started = time.monotonic()
     with closing(SpeechTrack(speech, pipeline.sampling_rate, options.max_seconds)) as track:
-        yield from _stream_video(pipeline, crop, track, output, options, started)
+        yield from _stream_video(pipeline, crop, track, output, options, open_writer, started)
 
 
 def _stream_video(
@@ -238,6 +241,7 @@ def _stream_video(
     track: SpeechTrack,
     output: str | Path,
     options: GenerateOptions,
+    open_writer: Callable[..., VideoWriter | SideWriter],
     started: float,
 ) -> Iterator[GenerateProgress | GenerateResult]:
     seed, frames, first_frame = draw_seed(options), 0, 0.0
@@ -247,7 +251,7 @@ def _stream_video(
     measured = _Measured(pipeline, view.portrait, options)
     settings = (view.size, pipeline.fps, pipeline.sampling_rate, options.label)
     with (
-        VideoWriter(output, *settings, moving=view.moving) as writer,
+        open_writer(output, *settings, moving=view.moving) as writer,
         ThreadPoolExecutor(1, "write") as thread,  # a chunk is written while the next is made
         closing(stream_chunks(pipeline, view.portrait, track, seed, options)) as chunks,
     ):
@@ -295,7 +299,9 @@ class _Measured:
         self.identity.update(frames)
 
 
-def _write(writer: VideoWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray) -> float:
+def _write(
+    writer: VideoWriter | SideWriter, view: PictureView, measured: _Measured, chunk: Chunk, sound: np.ndarray
+) -> float:
     """Renders a chunk and writes it; returns when its frames were there, on the monotonic clock."""
     frames, rendered = chunk.render(), time.monotonic()
     with stage(WRITE):

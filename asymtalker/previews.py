@@ -1,4 +1,7 @@
-"""Moving previews of examples, previews/NAME.webp: `python -m asymtalker.previews FOLDER`, or `make previews`."""
+"""What the gallery shows of examples, made beforehand: `python -m asymtalker.previews FOLDER`, or `make previews`.
+
+previews/NAME.webp is a moving picture without sound, previews/NAME.mp4 the whole video, small.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ SIDE = 256  # pixels: twice what a narrow column shows
 SECONDS = (2.4, 3.4)  # shortest and longest loop
 FRAMES_PER_SECOND = 12.5
 MAX_BYTES = 100_000
+VIDEO_SIDES = (512, 448, 384, 320)  # pixels: the first that makes a small enough video
+MAX_VIDEO_BYTES = 200_000
 QUALITIES = (85, 75, 65, 50, 35)  # of WebP: the first that is small enough
 SEED = 0
 IMAGE_DESCRIPTION = 0x010E  # an Exif tag
@@ -32,29 +37,57 @@ def preview_path(portrait: Path) -> Path:
     return portrait.parent / "previews" / f"{portrait.stem}.webp"
 
 
+def video_path(portrait: Path) -> Path:
+    """Where the video of an example lies: previews/anna.mp4 for anna.jpg."""
+    return preview_path(portrait).with_suffix(".mp4")
+
+
 def make_previews(pipeline: AsymTalkerPipeline, folder: Path) -> list[Path]:
-    """Generates the beginning of each example's video and writes it as a preview.
+    """Generates the video of each example, and the beginning of it as a preview; returns both files of each.
 
     Args:
         folder: portraits and recordings of the same name (anna.jpg, anna.wav).
 
     Raises:
-        ValueError: the folder has no example, one cannot be used, or its preview does not get small enough.
+        ValueError: the folder has no example, one cannot be used, or its video or preview does not get small enough.
         OSError: a file cannot be read or written.
     """
     portraits = [portrait for portrait in sorted(folder.glob("*.jpg")) if portrait.with_suffix(".wav").is_file()]
     if not portraits:
         raise ValueError(f"{folder} has no portrait (.jpg) with a recording (.wav) of the same name.")
-    # The portrait is animated at the size at which it is shown, so that the label can be read.
-    options = GenerateOptions(seed=SEED, max_side=SIDE)
     for portrait in portraits:
-        speech = read_speech(portrait.with_suffix(".wav"), pipeline.sampling_rate)
-        beginning = speech[: math.ceil((SECONDS[1] + 1) * pipeline.sampling_rate)]
         with tempfile.TemporaryDirectory(prefix="asymtalker-") as work:
             video = Path(work) / "video.mp4"
-            generate_video(pipeline, portrait, beginning, video, options)
+            # The portrait is animated at the size at which the preview is shown, so that its label can be read.
+            _generate(pipeline, portrait, video, SIDE, SECONDS[1] + 1)
             write_preview(video, preview_path(portrait))
-    return [preview_path(portrait) for portrait in portraits]
+        write_example(pipeline, portrait)
+    return [path for portrait in portraits for path in (preview_path(portrait), video_path(portrait))]
+
+
+def write_example(pipeline: AsymTalkerPipeline, portrait: Path) -> None:
+    """Generates an example's whole video, as large as `MAX_VIDEO_BYTES` allow.
+
+    Raises:
+        ValueError: an input cannot be used, or the video has too many bytes even at the smallest size.
+        OSError: a file cannot be read or written.
+    """
+    output = video_path(portrait)
+    for side in VIDEO_SIDES:
+        _generate(pipeline, portrait, output, side)
+        if output.stat().st_size <= MAX_VIDEO_BYTES:
+            return
+    output.unlink()
+    raise ValueError(f"The video of {portrait.stem} has more than {MAX_VIDEO_BYTES} bytes: shorten its recording.")
+
+
+def _generate(
+    pipeline: AsymTalkerPipeline, portrait: Path, output: Path, side: int, seconds: float | None = None
+) -> None:
+    """Generates an example's video, or its first `seconds`, with its long side `side` pixels at most."""
+    speech = read_speech(portrait.with_suffix(".wav"), pipeline.sampling_rate)
+    end = None if seconds is None else math.ceil(seconds * pipeline.sampling_rate)
+    generate_video(pipeline, portrait, speech[:end], output, GenerateOptions(seed=SEED, max_side=side))
 
 
 def write_preview(video: Path, output: Path) -> None:

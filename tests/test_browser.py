@@ -56,7 +56,7 @@ def page(browser, app_url):
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(app_url)
-    expect(page.get_by_role("button", name="Generate")).to_be_visible(timeout=30_000)
+    expect(generate(page)).to_be_visible(timeout=30_000)
     yield page
     context.close()
     assert {host for host in hosts if host} == {app_url.split("/")[2]}
@@ -70,6 +70,11 @@ def fill(page, portrait, speech, crop=True):
     if not crop:
         page.get_by_text("Adjust the crop").click()
         page.get_by_label("Find the face").uncheck()
+
+
+def generate(page):
+    """The button that makes a video, beside the tab of the same name."""
+    return page.get_by_role("button", name="Generate", exact=True)
 
 
 def play_state(page):
@@ -87,14 +92,19 @@ def expect_playing(page, width):
 
 def test_upload_generate_play(page, portrait_file, speech_file):
     fill(page, portrait_file, speech_file, crop=False)
-    expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
-    page.get_by_role("button", name="Generate").click()
-    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=30_000)
+    expect(page.locator(".crop")).to_contain_text("No face is seen in this part")
+    generate(page).click()
+    expect(page.locator("#result .figures")).to_contain_text(re.compile(r"Seed\s*\d"), timeout=30_000)
     expect_playing(page, 160)  # the portrait's width
-    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+    expect(generate(page)).to_be_enabled()
     with page.expect_download() as download:
-        page.get_by_label("Download").last.click()
-    assert download.value.suggested_filename.endswith(".mp4")
+        page.locator("#video").get_by_label("Download").click()
+    assert download.value.suggested_filename == "portrait-talking.mp4"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the link").click()
+    expect(page.locator(".share output")).to_contain_text("Copied")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.startswith(page.url) and "seed=" in link
 
 
 def test_type_listen_generate_play(page):
@@ -115,24 +125,29 @@ def test_type_listen_generate_play(page):
 
 def places(page):
     """Where on the page things are that a visitor is about to click."""
-    names = ["#speech-mode", "#video", "#examples-speech", "button.primary"]
+    names = ["#speech-mode", "#video", "#examples", "button.primary"]
     for name in names:  # parts of a page appear one after the other
         page.locator(name).first.wait_for()
     return page.evaluate("names => names.map(name => document.querySelector(name).offsetTop)", names)
 
 
-def test_an_example_runs_in_one_click_and_is_made_once(page):
+def test_an_example_plays_in_one_click_and_gives_portrait_and_voice_to_all_tabs(page):
     before = places(page)
-    page.get_by_role("button", name="Example: Amara").click()
-    figures = page.locator("dl.figures").first
-    expect(figures).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
-    expect_playing(page, 640)
+    page.get_by_role("button", name="Play the example Amara").click()
+    wait_until(lambda: (state := play_state(page)) and state["time"] > 0.2, seconds=10)
+    expect(page.locator("#portrait img")).to_be_visible()
+    expect(page.locator("#speech").get_by_text("0:08")).to_be_visible()
+    expect(generate(page)).to_be_enabled()
     assert places(page) == pytest.approx(before, abs=2)  # nothing has jumped
-    first = figures.inner_text()
-    page.reload()
-    page.get_by_role("button", name="Example: Amara").click()
-    expect(page.get_by_text("made earlier")).to_be_visible(timeout=10_000)
-    assert figures.inner_text() == first
+    page.evaluate("document.querySelector('#video video').pause()")
+    page.get_by_role("button", name="Play the example Amara").click()  # again, from the beginning
+    wait_until(lambda: not page.evaluate("document.querySelector('#video video').paused"), seconds=5)
+    page.evaluate("document.querySelector('#video video').pause()")
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_enabled()
+    page.get_by_role("button", name="Play the example Nora").click()
+    expect(page.locator("#portrait img")).to_have_attribute("src", re.compile("nora.jpg"))
+    assert page.evaluate("document.querySelector('#video video').src").endswith("amara.mp4")  # unseen, it stays silent
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -143,13 +158,14 @@ def test_the_examples_move_unless_the_visitor_wants_no_motion(browser, app_url, 
     for motion, names in (("no-preference", moving), ("reduce", still)):
         page = browser.new_page(viewport={"width": width, "height": 900}, reduced_motion=motion)
         page.goto(app_url)
-        pictures = page.locator("#examples-speech img")
-        for number in range(len(names)):  # each is loaded when it comes into view
-            pictures.nth(number).scroll_into_view_if_needed()
+        pictures = page.locator("#examples img")
+        expect(pictures).to_have_count(len(names))
         wait_until(lambda shown=pictures: shown.evaluate_all(loaded), seconds=30)
         shown = pictures.evaluate_all("all => all.map(picture => [picture.currentSrc, picture.clientWidth])")
         assert [address.rpartition("/")[2] for address, _ in shown] == names
-        assert all(wide >= 90 for _, wide in shown)
+        assert all(wide >= 140 for _, wide in shown)
+        box = pictures.first.bounding_box()
+        assert box["y"] + box["height"] < 500  # large, and seen at once
         assert page.evaluate("document.documentElement.scrollWidth") == width
         page.close()
 
@@ -158,18 +174,47 @@ def test_the_crop_is_adjusted_with_the_keyboard(page):
     page.locator("input[type=file][accept*=image]").first.set_input_files(ROOT / "examples" / "nora.jpg")
     preview = page.get_by_alt_text("The part of the portrait that is animated")
     expect(preview).to_be_visible()
+    page.get_by_role("button", name="Adjust the crop").press("Enter")
     for name in ("Zoom", "Left – right", "Up – down"):
         before = preview.get_attribute("src")
-        if name == "Zoom":
-            page.get_by_role("button", name="Adjust the crop").first.press("Enter")
-        page.get_by_role("slider", name=name).first.press("ArrowRight")
+        page.get_by_role("slider", name=name).press("ArrowRight")
         expect(preview).not_to_have_attribute("src", before)
+
+
+def test_the_crop_is_dragged_and_begins_anew_with_another_portrait(page):
+    upload = page.locator("input[type=file][accept*=image]").first
+    upload.set_input_files(ROOT / "examples" / "nora.jpg")
+    page.get_by_text("Adjust the crop").click()
+    box, zoom = page.locator(".stage .box"), page.get_by_role("spinbutton", name="Zoom")
+
+    def drag(handle, right, down):
+        place = handle.bounding_box()
+        x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + right, y + down, steps=3)
+        page.mouse.up()
+
+    expect(box).to_be_visible()
+    begun = box.bounding_box()
+    drag(box.locator("i"), -40, -40)
+    expect(zoom).to_have_value(re.compile(r"1\.[12]"))
+    assert box.bounding_box()["width"] == pytest.approx(begun["width"] - 40, abs=3)
+    drag(box, 30, 0)
+    expect(page.get_by_role("spinbutton", name="Left – right")).not_to_have_value("0")
+    drag(box, 400, 400)  # to the corner of the picture, away from the face
+    expect(page.locator(".crop.trouble")).to_contain_text("does not hold the face")
+    expect(generate(page)).to_be_disabled()
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    upload.set_input_files(ROOT / "examples" / "leon.jpg")
+    expect(zoom).to_have_value("1")
+    expect(page.locator(".crop")).to_contain_text("will do well")
 
 
 def test_one_of_several_faces_is_chosen_by_a_click(page, two_people):
     upload = page.locator("input[type=file][accept*=image]").first
     upload.set_input_files(two_people)
-    faces = page.locator(".faces").first
+    faces = page.locator(".stage")
     expect(faces.get_by_role("button", name="Face 1")).to_have_attribute("aria-pressed", "true")
     faces.get_by_role("button", name="Face 2").click()
     expect(faces.get_by_role("button", name="Face 2")).to_have_attribute("aria-pressed", "true")
@@ -186,18 +231,32 @@ def test_one_of_several_faces_is_chosen_by_a_click(page, two_people):
 def test_no_face_is_said_before_generating(page, portrait_file, speech_file):
     fill(page, portrait_file, speech_file)
     expect(page.locator(".crop.trouble")).to_contain_text("No face was found")
-    page.get_by_role("button", name="Generate").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("No face was found")
-    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+    expect(page.locator(".status").first).to_contain_text("First give a portrait with a face")
+    expect(generate(page)).to_be_disabled()
+
+
+def test_an_error_stays_until_the_next_run(page, portrait_file, speech_file):
+    fill(page, portrait_file, speech_file, crop=False)
+    page.get_by_text("Advanced").first.click()
+    page.get_by_label("Seed").first.fill("-2")
+    generate(page).click()
+    problem = page.locator(".problem").first
+    expect(problem).to_contain_text("“Seed” must be a whole number from 0 to 4294967295, or −1 for any")
+    expect(generate(page)).to_be_enabled()
+    page.get_by_label("Seed").first.fill("2")
+    expect(problem).to_be_visible()
+    generate(page).click()
+    expect(page.locator("#result .figures")).to_contain_text(re.compile(r"Seed\s*2"), timeout=30_000)
+    expect(problem).not_to_be_visible()
 
 
 def test_cancel(page, portrait_file, long_speech_file, app_folder):
     fill(page, portrait_file, long_speech_file, crop=False)
-    page.get_by_role("button", name="Generate").click()
+    generate(page).click()
     expect(page.locator(".progress-bar").first).to_be_visible(timeout=30_000)
     expect(page.get_by_text(" left").first).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+    expect(generate(page)).to_be_enabled()
     wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
 
 
@@ -205,7 +264,7 @@ def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_sp
     page = browser.new_page()
     page.goto(app_url)
     fill(page, portrait_file, long_speech_file, crop=False)
-    page.get_by_role("button", name="Generate").click()
+    generate(page).click()
     expect(page.locator(".progress-bar").first).to_be_visible(timeout=30_000)
     page.close()
     wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
@@ -214,10 +273,9 @@ def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_sp
 def open_live(page, portrait=ROOT / "examples" / "nora.jpg"):
     """Goes to the Live tab and gives it a portrait; returns the tab."""
     page.get_by_role("tab", name="Live").click()
-    tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
-    tab.locator("input[type=file][accept*=image]").set_input_files(portrait)
-    expect(tab.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
-    return tab
+    page.locator("input[type=file][accept*=image]").first.set_input_files(portrait)
+    expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
+    return page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
 
 
 def live_state(page):
@@ -350,8 +408,8 @@ def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
         tab = open_live(page)
         tab.get_by_text("No microphone?").click()
         speech = write_speech(tmp_path / f"{seconds}.wav", seconds)
-        tab.locator("input[type=file][accept*=audio]").set_input_files(speech)
-        expect(tab.get_by_text("0:00").first).to_be_visible()
+        page.locator("input[type=file][accept*=audio]").first.set_input_files(speech)
+        expect(page.get_by_text("0:00").first).to_be_visible()
     for page in pages:
         page.get_by_role("button", name="Play it").click()
     for page, seconds in zip(pages, (2, 4), strict=True):
@@ -384,71 +442,53 @@ def test_tall_and_wide_pictures_are_shown_whole_and_nothing_jumps(page, elongate
     size = [170, 512] if "tall" in elongated else [512, 170]
     fill(page, elongated, speech, crop=False)
     before = places(page)
-    page.get_by_role("button", name="Generate").click()
-    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
+    generate(page).click()
+    expect(page.locator("#result .figures")).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
     wait_until(
         lambda: (shown(page, "#video video") or [[0]])[0] == sorted([300, 900], reverse=size[0] > 300), seconds=20
     )
     assert places(page)[1:] == pytest.approx(before[1:], abs=2)
-    for tab, player, button in (
-        ("Live", "#live-player video", "Play it"),
-        ("Compare", "#compare-player video.left", "Compare"),
-    ):
-        page.get_by_role("tab", name=tab).click()
-        panel = page.get_by_role("tabpanel").filter(has=page.locator(player))
-        panel.locator("input[type=file][accept*=image]").set_input_files(elongated)
-        panel.get_by_text("Adjust the crop").click()
-        panel.get_by_label("Find the face").uncheck()
-        if tab == "Live":
-            panel.get_by_text("No microphone?").click()
-        panel.locator("input[type=file][accept*=audio]").set_input_files(speech)
-        expect(panel.get_by_text("0:00").first).to_be_visible()
-        place = shown(page, player)[1]
-        panel.get_by_role("button", name=button, exact=True).click()
-        wait_until(lambda player=player: shown(page, player)[0] == size, seconds=60)
-        assert shown(page, player)[1:] == [pytest.approx(place, abs=1), "contain"]
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_text("No microphone?").click()
+    place = shown(page, "#live-player video")[1]
+    page.get_by_role("button", name="Play it").click()
+    wait_until(lambda: shown(page, "#live-player video")[0] == size, seconds=60)
+    assert shown(page, "#live-player video")[1:] == [pytest.approx(place, abs=1), "contain"]
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Compare", exact=True).click()
+    compared = [2 * size[0], pytest.approx(size[1], abs=60)]  # the captions stand above
+    wait_until(lambda: shown(page, "#compare-player video")[0] == compared, seconds=60)
     page.get_by_label("Difference").check()
     wait_until(lambda: shown(page, "#compare-player canvas")[0] == size, seconds=10)
     assert shown(page, "#compare-player canvas")[2] == "contain"
 
 
-def compare_state(page):
-    return page.evaluate(
-        "() => [...document.querySelectorAll('#compare-player video')]"
-        ".map(video => ({time: video.currentTime, paused: video.paused, error: video.error, width: video.videoWidth}))"
-    )
-
-
-def in_step(page):
-    """Whether both videos show the same moment; while they play, a busy machine may be late with one for a while."""
-    left, right = compare_state(page)
-    assert (left["error"], right["error"]) == (None, None)
-    return abs(left["time"] - right["time"]) < 0.1
+def compare_time(page):
+    return page.evaluate("document.querySelector('#compare-player video').currentTime")
 
 
 def test_compare_plays_both_in_step(page, tmp_path):
     page.get_by_role("tab", name="Compare").click()
     tab = page.get_by_role("tabpanel").filter(has=page.locator("#compare-player"))
-    tab.locator("input[type=file][accept*=image]").set_input_files(ROOT / "examples" / "nora.jpg")
     speech = write_speech(tmp_path / "speech.wav", 8)  # so that it still plays when it is to pause
-    tab.locator("input[type=file][accept*=audio]").set_input_files(speech)
-    expect(tab.get_by_text("0:00").first).to_be_visible()
+    fill(page, ROOT / "examples" / "nora.jpg", speech)
     tab.get_by_role("button", name="Compare", exact=True).click()
-    expect(tab.get_by_role("row")).to_have_count(6, timeout=60_000)
-    wait_until(lambda: all(video["width"] == 512 for video in compare_state(page)), seconds=10)
-    tab.locator("#compare-player").get_by_role("button", name="Play", exact=True).click()
-    wait_until(lambda: compare_state(page)[0]["time"] > 0.4, seconds=10)
-    wait_until(lambda: in_step(page), seconds=5)
-    tab.locator("#compare-player").get_by_role("button", name="Pause").click()
+    player = tab.locator("#compare-player")
+    player.get_by_text("Details").click(timeout=60_000)
+    expect(player.get_by_role("row")).to_have_count(5)
+    expect(player.locator("polyline.curve")).to_have_count(8)
+    wait_until(lambda: shown(page, "#compare-player video")[0][0] == 2 * 512, seconds=10)  # one film of both
+    player.get_by_role("button", name="Play", exact=True).click()
+    wait_until(lambda: compare_time(page) > 0.4, seconds=10)
+    player.get_by_role("button", name="Pause").click()
     tab.get_by_label("Frame", exact=True).fill("10")
     tab.get_by_role("button", name="One frame on").click()
     expect(tab.locator("output")).to_contain_text("frame 11")
-    wait_until(lambda: in_step(page) and compare_state(page)[0]["time"] == pytest.approx(11.5 / 25), seconds=5)
+    wait_until(lambda: compare_time(page) == pytest.approx(11.5 / 25), seconds=5)
     tab.get_by_role("button", name="One frame back").click()
     expect(tab.locator("output")).to_contain_text("frame 10")
-    expect(tab.locator("polyline.curve")).to_have_count(8)
     with page.expect_download() as download:
-        tab.get_by_text("Download side by side").click()
+        tab.get_by_text("Download both").click()
     assert download.value.suggested_filename.endswith(".mp4")
 
 
@@ -457,7 +497,7 @@ def test_a_link_repeats_seed_and_settings(browser, app_url):
     page.goto(
         f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x&view=%22square%22&max_side=720"
     )
-    page.get_by_text("Advanced").first.click()
+    expect(page.locator(".status").first).to_contain_text("The settings of your link are filled in below")
     page.get_by_text("Adjust the crop").first.click()
     expect(page.get_by_label("Seed").first).to_have_value("41")
     expect(page.get_by_label("Steps").first).to_have_value("1")
@@ -468,6 +508,11 @@ def test_a_link_repeats_seed_and_settings(browser, app_url):
     page.close()
 
 
+SMALL_TARGETS = """() => [...document.querySelectorAll('#workbench :is(button, summary), #examples button')]
+  .filter(it => it.offsetParent && !it.disabled && (it.offsetWidth < 24 || it.offsetHeight < 24))
+  .map(it => it.outerHTML.slice(0, 200))"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file):
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
@@ -476,6 +521,8 @@ def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file)
     for tab in ("Generate", "Live", "Compare"):
         page.get_by_role("tab", name=tab).click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        small = page.evaluate(SMALL_TARGETS)
+        assert small == [], tab
         if tab == "Live":  # one sees the portrait and the button that begins at once
             button = page.locator("#live-microphone").bounding_box()
             assert page.locator("#live-player").bounding_box()["y"] < button["y"] < 844 - button["height"]

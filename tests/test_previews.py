@@ -1,12 +1,22 @@
 """Moving previews of examples."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from asymtalker import previews
-from asymtalker.media.video import MARK, VideoWriter
-from asymtalker.previews import FRAMES_PER_SECOND, SECONDS, SIDE, loop_length, make_previews, write_preview
+from asymtalker.media.video import MARK, VideoWriter, probe_video
+from asymtalker.previews import (
+    FRAMES_PER_SECOND,
+    SECONDS,
+    SIDE,
+    loop_length,
+    make_previews,
+    write_example,
+    write_preview,
+)
 from tests.conftest import write_speech
 
 SHORTEST, LONGEST = (round(seconds * FRAMES_PER_SECOND) for seconds in SECONDS)
@@ -80,8 +90,25 @@ def test_previews_are_made_of_pictures_that_have_a_recording(pipeline, tmp_path)
     with pytest.raises(ValueError, match="no portrait"):
         make_previews(pipeline, tmp_path)
     write_speech(tmp_path / "anna.wav", 1.0)
-    (path,) = make_previews(pipeline, tmp_path)
-    assert path == tmp_path / "previews" / "anna.webp"
-    first = path.read_bytes()
+    paths = make_previews(pipeline, tmp_path)
+    assert paths == [tmp_path / "previews" / "anna.webp", tmp_path / "previews" / "anna.mp4"]
+    assert probe_video(paths[1]).frames == 25
+    first = [path.read_bytes() for path in paths]
     make_previews(pipeline, tmp_path)
-    assert path.read_bytes() == first
+    assert [path.read_bytes() for path in paths] == first
+
+
+def test_an_examples_video_is_reduced_until_it_is_small_enough(pipeline, tmp_path, monkeypatch):
+    Image.open("examples/nora.jpg").resize((400, 400)).save(tmp_path / "anna.jpg")
+    speech = write_speech(tmp_path / "anna.wav", 0.2)
+    (tmp_path / "previews").mkdir()
+    write_example(pipeline, Path(speech).with_suffix(".jpg"))
+    video = tmp_path / "previews" / "anna.mp4"
+    assert probe_video(video).width == 400
+    monkeypatch.setattr(previews, "MAX_VIDEO_BYTES", video.stat().st_size - 1)
+    write_example(pipeline, tmp_path / "anna.jpg")
+    assert probe_video(video).width == 384
+    monkeypatch.setattr(previews, "MAX_VIDEO_BYTES", 1000)
+    with pytest.raises(ValueError, match="more than 1000 bytes: shorten its recording"):
+        write_example(pipeline, tmp_path / "anna.jpg")
+    assert not video.exists()

@@ -15,13 +15,17 @@ from asymtalker.live import LiveSources, Microphone
 from asymtalker.media.reading import PacedSource
 from asymtalker.media.spool import PacedSpeech
 from asymtalker.media.synthesis import SpokenText
+from asymtalker.previews import MAX_VIDEO_BYTES
 from asymtalker.ui import compare, generate, live
+from asymtalker.ui.action import Action
 from asymtalker.ui.compare import CompareTab
-from asymtalker.ui.examples import build_examples, find_examples
+from asymtalker.ui.examples import build_gallery, find_examples
 from asymtalker.ui.generate import _read_setting
-from asymtalker.ui.inputs import preview_crop, read_crop, uploaded
+from asymtalker.ui.inputs import read_crop, shown_errors, uploaded
 from asymtalker.ui.live import VISITORS, LiveTab
-from asymtalker.ui.voice import choose, listen, open_voice, read_voice
+from asymtalker.ui.portrait import NO_CROP, build_portrait, judge_portrait
+from asymtalker.ui.voice import build_voice, choose, listen, open_voice, read_voice
+from asymtalker.ui.words import in_page_words
 from tests.conftest import write_speech
 
 
@@ -89,27 +93,145 @@ def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
     assert "your turn" in tab.wait()["state"]
 
 
+@pytest.fixture
+def uploads(monkeypatch, tmp_path):
+    """Puts pictures among the uploads: returns what a component's value is then."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def put(image, name="portrait.png"):
+        image.save(tmp_path / name)
+        return {"path": str(tmp_path / name)}
+
+    return put
+
+
+def judge(portrait, crop=True, zoom=1, right=0, down=0, face=None):
+    """What the page says of a portrait, and whether it can be animated."""
+    return judge_portrait(None, portrait, crop, zoom, right, down, face)
+
+
 def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(Path(portrait_file).parent))
     portrait = {"path": portrait_file}
     assert read_crop(portrait, False).box.side == 120
     assert read_crop(portrait, False, 1.5, 0.1, 0).box.side == 80
-    assert preview_crop(None, portrait, False, 1.5, 0, 0)["image"].startswith("data:image/jpeg;base64,")
-    assert "No face was found" in preview_crop(None, portrait, True, 1, 0, 0)["text"]
-    assert "image" not in preview_crop(None, None, True, 1, 0, 0)
 
 
-def test_several_faces_are_shown_to_choose_from(two_people, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(two_people.parent))
-    portrait = {"path": str(two_people)}
-    shown = preview_crop(None, portrait, True, 1, 0, 0, 2)
+def test_a_face_that_will_do_is_shown_with_its_box(uploads):
+    shown, usable = judge(uploads(Image.open("examples/nora.jpg")))
+    assert usable
+    assert shown["image"].startswith("data:image/jpeg;base64,")
+    assert shown["text"] == "This face will do well."
+    left, _, side = (float(length) for length in shown["base"].split())
+    assert f"left: {left:.2%}" in shown["box"] and f"width: {side:.2%}" in shown["box"]
+    closer, _ = judge(uploads(Image.open("examples/nora.jpg")), zoom=2)
+    assert closer["base"] == shown["base"]  # where dragging begins from
+    assert float(re.search(r"width: ([\d.]+)%", closer["box"])[1]) == pytest.approx(50 * side, abs=0.2)
+
+
+def test_nothing_is_said_to_be_animated_that_is_no_face(uploads, portrait_file):
+    assert judge(None) == (NO_CROP, False)
+    wall = uploads(Image.open(portrait_file))
+    shown, usable = judge(wall)
+    assert (shown["state"], usable) == ("trouble", False)
+    assert "No face was found" in shown["text"] and "turn off “Find the face”" in shown["text"]
+    shown, usable = judge(wall, crop=False)
+    assert (shown["state"], usable) == ("doubt", True)
+    assert "No face is seen" in shown["text"] and "animated" not in shown["alt"]
+    shown, usable = judge(uploads(Image.open("examples/nora.jpg")), zoom=3, right=1)
+    assert (shown["state"], usable) == ("trouble", False)
+    assert "does not hold the face" in shown["text"]
+
+
+def test_several_faces_are_numbered_to_choose_from(two_people, uploads):
+    image = Image.open(two_people)
+    shown, _ = judge(uploads(image), face=2)
     assert [(face["number"], face["pressed"]) for face in shown["faces"]] == [(1, "false"), (2, "true")]
     left = [float(re.match(r"left: ([\d.]+)%", face["place"])[1]) for face in shown["faces"]]
     assert left[0] > 50 > left[1]  # the larger one is on the right
-    assert "number 2 by size is used" in shown["text"]
-    assert read_crop(portrait, face=2).box.left < read_crop(portrait).box.left
-    assert "faces" not in preview_crop(None, {"path": str(two_people)}, False, 1, 0, 0)
-    assert "from 1 to 2" in preview_crop(None, portrait, True, 1, 0, 0, 3)["text"]
+    assert "2 faces were found; number 2 by size is used. Click another to choose it." in shown["text"]
+    assert judge(uploads(image), crop=False)[0]["faces"] == []
+    refused, usable = judge(uploads(image), face=3)
+    assert "“Face” must be a whole number from 1 to 2" in refused["text"] and not usable
+
+
+def test_faces_too_small_to_be_animated_are_not_counted(uploads):
+    canvas = Image.new("RGB", (1200, 700), (120, 130, 140))
+    for name, side, corner in (("nora", 600, (0, 50)), ("leon", 90, (900, 300))):
+        canvas.paste(Image.open(f"examples/{name}.jpg").resize((side, side)), corner)
+    portrait = uploads(canvas)
+    assert len(read_crop(portrait).faces) == 2
+    shown, _ = judge(portrait)
+    assert shown["faces"] == [] and "faces were found" not in shown["text"]
+    assert "from 1 to 1, not 2: 1 face was found" in judge(portrait, face=2)[0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "seed must be a whole number from 0 to 9, not -2.",
+            "“Seed” must be a whole number from 0 to 9, or −1 for any,",
+        ),
+        (
+            "max_side must be at most 1920 here, not 4000.",
+            "“Longest side at most” must be at most 1920 here, not 4000.",
+        ),
+        ("The recording is empty.", "The recording is empty."),
+    ],
+)
+def test_errors_name_fields_as_the_page_does(message, said):
+    assert in_page_words(message).startswith(said)
+
+
+@pytest.fixture
+def action():
+    """A run of at most a minute, apart from a page."""
+    with gr.Blocks():
+        return Action("Go", build_portrait(None), build_voice(), 60, "#video")
+
+
+def test_a_run_waits_for_its_inputs_and_says_how_long_it_will_take(action, uploads, tmp_path):
+    said = ("record", {"path": write_speech(tmp_path / "speech.wav", 4.0)}, "", "heart", 1)
+    status, button = action.prepare(False, False, *said)
+    assert "First give a portrait" in status["text"] and not button["interactive"]
+    status, button = action.prepare(True, False, "record", None, "Hello.", "heart", 1)
+    assert "give a recording, 1 min at most" in status["text"] and not button["interactive"]
+    status, button = action.prepare(True, False, *said)
+    assert status["text"].startswith("4 s of speech.") and button["interactive"]
+    assert "work" not in status["text"]  # nothing has been measured yet
+    *_, made = action.explained(lambda portrait, *said: iter([("video",)]), 1)(None, *said)
+    assert made == ("", "video")
+    assert "By the last video, expect about" in action.prepare(True, False, *said)[0]["text"]
+    long = ("record", {"path": write_speech(tmp_path / "long.wav", 61.0)}, "", "heart", 1)
+    status, button = action.prepare(True, False, *long)
+    assert status["state"] == "trouble" and "at most 60 s" in status["text"] and not button["interactive"]
+    assert action.prepare(True, True, *long) == (gr.skip(), gr.skip())  # a run is under way
+
+
+def test_a_run_waits_for_its_text(action):
+    def prepare(text, pace=1):
+        status, button = action.prepare(True, False, "type", {"path": "unseen.wav"}, text, "heart", pace)
+        return status["text"], button["interactive"]
+
+    assert prepare("") == prepare("  \n") == ("Now type what it shall say, 1 min at most.", False)
+    sentence = "This is a sentence of ten words, more or less so. "
+    said, ready = prepare(sentence * 3)
+    assert re.fullmatch(r"(9|1\d) s of speech\. Everything is ready\.", said) and ready
+    assert int(prepare(sentence * 3, 2)[0].split()[0]) == pytest.approx(int(said.split()[0]) / 2, abs=1)
+    for text, why in (("...", "nothing to say yet"), ("Привет", "Latin letters"), (sentence * 100, "at most 60 s")):
+        said, ready = prepare(text)
+        assert why in said and not ready
+
+
+def test_what_went_wrong_stands_in_the_results_place(action):
+    def fail(portrait, *said):
+        with shown_errors():
+            raise ValueError("steps must be a whole number from 1 to 100, not 0.")
+        yield
+
+    (made,) = action.explained(fail, 2)(None, "record", None, "", "heart", 1)
+    assert made == ("“Steps” must be a whole number from 1 to 100, not 0.", None, None)
 
 
 @pytest.mark.parametrize(
@@ -172,32 +294,30 @@ def examples_folder(tmp_path):
 
 def test_examples_have_a_recording_and_show_their_preview(examples_folder):
     anna, bert = find_examples(examples_folder)
-    assert (anna.name, anna.preview.name, anna.speech.name) == ("Anna", "anna.webp", "anna.wav")
-    assert (bert.name, bert.preview.name) == ("Bert c", "bert_c.jpg")
+    assert (anna.name, anna.alt, anna.preview.name, anna.speech.name) == ("Anna", "Anna", "anna.webp", "anna.wav")
+    assert (bert.name, bert.preview.name, bert.video) == ("Bert c", "bert_c.jpg", None)
+    (examples_folder / "captions.json").write_text('{"bert_c": {"name": "Bert", "alt": "A bear"}}')
+    (examples_folder / "previews" / "bert_c.mp4").touch()
+    bert, anna = find_examples(examples_folder)
+    assert (bert.name, bert.alt, bert.video.name) == ("Bert", "A bear", "bert_c.mp4")
 
 
-def build_gallery(folder):
-    """What is called when an example is chosen."""
+def test_every_example_of_ours_has_a_caption_and_no_large_video():
+    examples = find_examples(Path("examples"))
+    assert all(example.alt != example.name for example in examples)
+    videos = [example.video for example in examples if example.video]
+    assert videos and all(video.stat().st_size <= MAX_VIDEO_BYTES for video in videos)
+
+
+def test_files_of_the_gallery_are_among_the_uploads(examples_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     with gr.Blocks():
-        portrait, speech = gr.Image(type="filepath"), gr.Audio(type="filepath", elem_id="speech")
-        chosen = build_examples(folder, portrait, speech, "Examples")
-    return chosen and chosen.fn
-
-
-def test_a_chosen_example_is_among_the_uploads(examples_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    choose = build_gallery(examples_folder)
-    portrait, speech = choose(gr.EventData(None, {"index": 1}))
-    assert uploaded({"path": portrait}).read_bytes() == (examples_folder / "bert_c.jpg").read_bytes()
-    assert uploaded({"path": speech}).read_bytes() == (examples_folder / "bert_c.wav").read_bytes()
-
-
-@pytest.mark.parametrize("data", [{"index": 2}, {"index": -1}, {"index": True}, {"index": "../anna"}, {}])
-def test_an_example_that_is_not_there_is_refused(examples_folder, tmp_path, monkeypatch, data):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    with pytest.raises(gr.Error, match="There is no example"):
-        build_gallery(examples_folder)(gr.EventData(None, data))
+        anna, bert = build_gallery(examples_folder).value
+    assert uploaded(bert["portrait"]).read_bytes() == (examples_folder / "bert_c.jpg").read_bytes()
+    assert uploaded(anna["speech"]).read_bytes() == (examples_folder / "anna.wav").read_bytes()
+    assert bert["video"] is None
 
 
 def test_a_folder_without_examples_has_no_gallery(tmp_path):
-    assert build_gallery(tmp_path) is None
+    with gr.Blocks():
+        assert build_gallery(tmp_path) is None

@@ -215,9 +215,10 @@ def _choose(faces: list[Face], face: int | None) -> int:
             "No face was found. Use a photograph in which the face is seen from the front, well lit and not covered, "
             "or turn off the face crop if the image is already a close portrait."
         )
-    if face is not None and not (isinstance(face, int) and 1 <= face <= len(faces)):
-        found = "1 face was found" if len(faces) == 1 else f"{len(faces)} faces were found"
-        raise ValueError(f"face must be a whole number from 1 to {len(faces)}, not {face!r}: {found}.")
+    count = max(usable_faces(faces), 1)
+    if face is not None and not (isinstance(face, int) and 1 <= face <= count):
+        found = "1 face was found" if count == 1 else f"{count} faces were found"
+        raise ValueError(f"face must be a whole number from 1 to {count}, not {face!r}: {found}.")
     number = face or 1
     width = faces[number - 1].box.width
     if width < MIN_FACE:
@@ -228,9 +229,14 @@ def _choose(faces: list[Face], face: int | None) -> int:
     return number
 
 
+def usable_faces(faces: list[Face]) -> int:
+    """How many of the faces, largest first, are large enough to be animated."""
+    return sum(face.box.width >= MIN_FACE for face in faces)
+
+
 def _note(image: Image.Image, faces: list[Face], number: int) -> str:
     sentences = describe_face(np.asarray(image), faces[number - 1])
-    if len(faces) > 1:
+    if (count := usable_faces(faces)) > 1:
         used = "the largest is used" if number == 1 else f"number {number} by size is used"
-        sentences.insert(0, f"{len(faces)} faces were found; {used}. Another can be chosen by its number (face).")
+        sentences.insert(0, f"{count} faces were found; {used}. Another can be chosen by its number (face).")
     return " ".join(sentences)

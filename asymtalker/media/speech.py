@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -22,6 +23,7 @@ SAFELY = {
 }
 """How `av.open` is to be called on files of strangers."""
 CODEC_PADDING = 0.1  # seconds; lossy codecs fill their last frame, with no more than this
+PROBING_RATE = 8_000  # Hz; lengths need no more
 LARGEST_OFFSET = 60.0  # seconds between the starts of picture and sound; beyond, the file's clock is wrong
 
 
@@ -90,7 +92,29 @@ class SpeechResampler:
         return np.concatenate([np.zeros(0, np.float32), *(frame.to_ndarray()[0] for frame in frames)])
 
 
+def probe_speech(source: str | Path, max_seconds: float | None = None) -> float:
+    """How long a file's sound is in seconds, as the file says; all of it is decoded only where it does not say.
+
+    Raises:
+        ValueError: there is no sound, or too much of it; the message says what to do.
+        OSError: the file cannot be read.
+    """
+    with _opened(source, max_seconds) as container:
+        if container.duration is not None:
+            return container.duration / av.time_base
+    return len(read_speech(source, PROBING_RATE, max_seconds)) / PROBING_RATE
+
+
 def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float | None) -> np.ndarray:
+    with _opened(source, max_seconds) as container:
+        samples = _collect(_resampled(container, sampling_rate), sampling_rate, max_seconds)
+        samples = _without_padding(samples, container.streams.audio[0], sampling_rate)
+        return _from_first_frame(samples, container, sampling_rate)
+
+
+@contextmanager
+def _opened(source: str | Path | bytes, max_seconds: float | None) -> Iterator[av.container.InputContainer]:
+    """A file that has sound, and not too much of it as far as it says; what goes wrong with it is explained."""
     name = "The recording" if isinstance(source, bytes) else Path(source).name
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         try:
@@ -101,9 +125,7 @@ def _decode(source: str | Path | bytes, sampling_rate: int, max_seconds: float |
                     )
                 if container.duration is not None:
                     _check_length(container.duration / av.time_base, max_seconds)
-                samples = _collect(_resampled(container, sampling_rate), sampling_rate, max_seconds)
-                samples = _without_padding(samples, container.streams.audio[0], sampling_rate)
-                return _from_first_frame(samples, container, sampling_rate)
+                yield container
         except av.FFmpegError as error:
             raise ValueError(
                 f"{name} could not be decoded as sound ({error.strerror}): give a wav, mp3, m4a, ogg, flac or webm."

@@ -114,8 +114,7 @@ class SpokenText:
         Raises:
             ValueError: the text takes too long, or there is no such voice here.
         """
-        if max_seconds is not None and self.seconds > CLEARLY_TOO_LONG * max_seconds:
-            raise self._too_long(max_seconds)
+        self.check_length(max_seconds)
         synthesizer = load_synthesizer(self.voice)
         count, silence = 0, LEAD
         for part in self.parts:
@@ -125,6 +124,11 @@ class SpokenText:
             if max_seconds is not None and count > max_seconds * sampling_rate:
                 raise self._too_long(max_seconds)
             yield block
+
+    def check_length(self, max_seconds: float | None) -> None:
+        """Raises ValueError for a text that clearly takes longer than `max_seconds`, by the estimate."""
+        if max_seconds is not None and self.seconds > CLEARLY_TOO_LONG * max_seconds:
+            raise self._too_long(max_seconds)
 
     def _too_long(self, max_seconds: float) -> ValueError:
         return ValueError(

@@ -1,50 +1,47 @@
-// Two videos in step: one clock (the left video's), one timeline in frames, a picture of the difference, plots and a table.
+// Plays a film of two videos beside each other, which therefore cannot get out of step; shows their difference, curves
+// and a table.
 const find = name => element.querySelector(name);
-const left = find('.left'), right = find('.right'), timeline = find('.timeline'), canvas = find('canvas');
 const PLOTS = {
   identity: 'Identity: 0 is the portrait, 1 somebody else',
-  color_distance: 'Colour: distance to the portrait, ΔE',
-  sharpness: 'Sharpness: share of the portrait’s',
-  motion: 'Motion: frame to frame, levels of 255',
+  color_distance: 'Colour: distance to the portrait in ΔE; 2 can just be seen',
+  sharpness: 'Sharpness: share of the portrait’s; 1 is as sharp',
+  motion: 'Motion: change from frame to frame, in levels of 255',
 };
 const ROWS = {
-  frames_per_second: 'Frames made per second',
-  identity_distance: 'Identity, last second: 0 the portrait, 1 somebody else',
-  color_drift: 'Colour drift, last second to first, ΔE',
-  sharpness_ratio: 'Sharpness, last second over first',
-  motion_ratio: 'Motion, last second over first',
+  identity_distance: 'Identity: 0 is the portrait, 1 somebody else',
+  color_drift: 'Colour drift since the beginning, ΔE',
+  sharpness_ratio: 'Sharpness, as a share of the beginning’s',
+  motion_ratio: 'Motion, as a share of the beginning’s',
 };
 let figures = null;
 
-const frame = () => Math.min(Math.floor(left.currentTime * figures.fps + 0.01), figures.frames - 1);
+const video = () => find('video'); // looked up each time: an error on the page may draw it anew
+const frame = () => Math.min(Math.floor(video().currentTime * figures.fps + 0.01), figures.frames - 1);
 
 function seek(number) {
-  const time = (Math.min(Math.max(number, 0), figures.frames - 1) + 0.5) / figures.fps;
-  left.currentTime = right.currentTime = time;
+  video().currentTime = (Math.min(Math.max(number, 0), figures.frames - 1) + 0.5) / figures.fps;
 }
 
 function show() {
   if (!figures) return;
-  if (!left.paused && Math.abs(right.currentTime - left.currentTime) > 0.5 / figures.fps && !right.seeking)
-    right.currentTime = left.currentTime;
-  timeline.value = frame();
-  find('.clock').textContent = `${left.currentTime.toFixed(2)} s · frame ${frame()}`;
+  find('.timeline').value = frame();
+  find('.clock').textContent = `${video().currentTime.toFixed(2)} s · frame ${frame()}`;
   element.querySelectorAll('.cursor').forEach(line => {
-    const at = 100 * left.currentTime * figures.fps / figures.frames;
+    const at = 100 * video().currentTime * figures.fps / figures.frames;
     line.setAttribute('x1', at); line.setAttribute('x2', at);
   });
   if (!find('.difference').hidden) drawDifference();
 }
 
 function drawDifference() {
-  const width = Math.max(left.videoWidth, right.videoWidth), height = Math.max(left.videoHeight, right.videoHeight);
+  const canvas = find('canvas'), [left, right] = figures.places, [width, height] = left.slice(2);
   if (canvas.width !== width) canvas.width = width; // each time, it would be made anew
   if (canvas.height !== height) canvas.height = height;
   const pen = canvas.getContext('2d');
   pen.globalCompositeOperation = 'copy';
-  pen.drawImage(left, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(video(), ...left, 0, 0, width, height);
   pen.globalCompositeOperation = 'difference';
-  pen.drawImage(right, 0, 0, canvas.width, canvas.height);
+  pen.drawImage(video(), ...right, 0, 0, width, height);
 }
 
 function plot(name) {
@@ -64,36 +61,41 @@ function plot(name) {
 }
 
 function fill() {
-  find('.empty').hidden = true;
-  find('.controls').hidden = find('table').hidden = false;
-  figures.sides.forEach((side, i) => element.querySelectorAll('figcaption')[i].textContent = side.title);
-  left.src = figures.left; right.src = figures.right;
-  timeline.max = figures.frames - 1;
+  for (const name of ['.screens', '.controls', 'details']) find(name).hidden = !figures;
+  find('.empty').hidden = Boolean(figures);
+  if (!figures) { video().removeAttribute('src'); video().load(); return; }
+  video().src = figures.film;
+  find('.timeline').max = figures.frames - 1;
   find('.plots').innerHTML = Object.keys(PLOTS).map(plot).join('');
   find('tbody').innerHTML = Object.entries(ROWS).map(([name, text]) =>
-    `<tr><th>${text}</th>${figures.sides.map(side => `<td>${side[name] ?? '–'}</td>`).join('')}</tr>`).join('');
+    `<tr><th scope="row">${text}</th>${figures.sides.map(side => `<td>${side[name] ?? '–'}</td>`).join('')}</tr>`).join('');
   show();
 }
 
 function toggle() {
-  if (!left.paused) { left.pause(); right.pause(); return; }
+  if (!video().paused) { video().pause(); return; }
   if (frame() >= figures.frames - 1) seek(0);
-  right.currentTime = left.currentTime;
-  left.play(); right.play();
+  video().play();
 }
 
-function step(by) { left.pause(); right.pause(); seek(frame() + by); }
+function step(by) { video().pause(); seek(frame() + by); }
+
+function showState() {
+  find('.play').textContent = video().paused ? '▶' : '❚❚';
+  find('.play').setAttribute('aria-label', video().paused ? 'Play' : 'Pause');
+  tick();
+}
+
+function tick() { // asks for frames only while they change
+  show();
+  if (!video().paused && !video().ended) requestAnimationFrame(tick);
+}
 
 find('.play').onclick = toggle;
 find('.back').onclick = () => step(-1);
 find('.forth').onclick = () => step(1);
-timeline.oninput = () => { left.pause(); right.pause(); seek(Number(timeline.value)); };
+find('.timeline').oninput = () => { video().pause(); seek(Number(find('.timeline').value)); };
 find('.show-difference').onchange = event => { find('.difference').hidden = !event.target.checked; show(); };
-for (const name of ['play', 'pause', 'ended']) left.addEventListener(name, () => {
-  find('.play').textContent = left.paused ? '▶' : '❚❚';
-  find('.play').setAttribute('aria-label', left.paused ? 'Play' : 'Pause');
-});
-left.addEventListener('ended', () => right.pause());
-for (const video of [left, right]) for (const name of ['seeked', 'loadeddata']) video.addEventListener(name, show);
-(function tick() { if (figures && !left.paused) show(); requestAnimationFrame(tick); })();
-watch('value', () => { if (props.value?.left) { figures = props.value; fill(); } });
+for (const name of ['play', 'pause', 'ended']) video().addEventListener(name, showState);
+for (const name of ['seeked', 'loadeddata']) video().addEventListener(name, show);
+watch('value', () => { figures = props.value?.film ? props.value : null; fill(); });

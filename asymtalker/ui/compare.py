@@ -26,49 +26,56 @@ from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.synthesis import DEFAULT_VOICE
 from asymtalker.track import Speech
-from asymtalker.ui.examples import build_examples
+from asymtalker.ui.action import Action
 from asymtalker.ui.inputs import (
-    CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_portrait,
-    busy,
     check_size,
     drift_figures,
-    enable_cancel,
     gpu_seconds,
     on_device,
     read_crop,
     report,
     shown_errors,
 )
+from asymtalker.ui.portrait import PortraitInput
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
-from asymtalker.ui.voice import build_voice, choose, read_voice
+from asymtalker.ui.voice import VoiceInput, choose, read_voice
 
 REFERENCES = [("TRE", "temporal"), ("static", "static")]
 Outputs = Iterator[tuple[Any, Any, Any, Any]]
 
+SETTINGS_EXPLAINED = """
+<details class="explained"><summary>What the settings mean</summary><ul>
+  <li><b>Steps</b>: how often each chunk is refined. More take longer.</li>
+  <li><b>Reference</b>: what keeps the face the same person. TRE (temporal reference encoding) shows the network the
+    portrait as a still clip; static shows it as one picture, as earlier systems do.</li>
+  <li><b>Colour match</b>: how far the colours are pulled back to the portrait's, 0 to 1.</li>
+  <li><b>Guidance</b>: how strongly the voice steers. 1 is as trained.</li>
+</ul></details>
+"""
 PLAYER = """
 <div class="compare">
-  <div class="screens">
-    <figure><video class="left" aria-label="Video A" playsinline preload="auto"></video>
-      <figcaption>A</figcaption></figure>
-    <figure><video class="right" aria-label="Video B" playsinline muted preload="auto"></video>
-      <figcaption>B</figcaption></figure>
-    <figure class="difference" hidden><canvas></canvas><figcaption>Difference, made stronger</figcaption></figure>
+  <div class="screens" hidden>
+    <video aria-label="Videos A and B beside each other" playsinline preload="auto"></video>
+    <figure class="difference" hidden><canvas role="img" aria-label="Where A and B are unlike"></canvas>
+      <figcaption>Where they differ, made stronger</figcaption></figure>
   </div>
-  <p class="empty">Two videos appear here, and play in step.</p>
+  <p class="empty">A and B appear here beside each other, and play in step.</p>
   <div class="controls" hidden>
     <button class="play" aria-label="Play">▶</button>
-    <button class="back" aria-label="One frame back">−1</button>
-    <button class="forth" aria-label="One frame on">+1</button>
+    <button class="back" aria-label="One frame back (−1)">−1</button>
+    <button class="forth" aria-label="One frame on (+1)">+1</button>
     <input class="timeline" type="range" min="0" value="0" step="1" aria-label="Frame">
     <output class="clock">0</output>
     <label><input class="show-difference" type="checkbox"> Difference</label>
   </div>
-  <div class="plots"></div>
-  <table hidden><thead><tr><th></th><th>A</th><th>B</th></tr></thead><tbody></tbody></table>
+  <details hidden><summary>Details</summary>
+    <p>Measured once a second; <b class="a">A</b> and <b class="b">B</b> are curves of the colours of their names.</p>
+    <div class="plots"></div>
+    <table><thead><tr><th>At the end of the video</th><th>A</th><th>B</th></tr></thead><tbody></tbody></table>
+  </details>
 </div>
 """
 PLAYER_SCRIPT = (Path(__file__).parent / "compare.js").read_text()
@@ -114,17 +121,16 @@ class CompareTab:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how Gradio finds it)
     ) -> Outputs:
         """Make the same video under two settings: both, a film of the two side by side, and figures over time."""
-        with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
-            shown = read_view(view, max_side, keep_smile)
-            pair = tuple(self._options(side or {}, seed, shown) for side in (left, right))
-            found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
-            said = read_voice(speech, text, voice, pace, self.checkpoint, self.max_seconds)
-            for step in stream_on_device(pair[0].checkpoint, found, said, folder, pair):
-                if isinstance(step, Comparison):
-                    yield str(step.left.path), str(step.right.path), str(step.film), _figures(step, pair)
-                else:
-                    report(step, progress)
-                    yield (gr.skip(),) * 4  # where a cancelled run is left
+        shown = (view, max_side, keep_smile)
+        cropped = (crop, zoom, shift_x, shift_y, face)
+        said = (speech, text, voice, pace)
+        for made in self._compare(portrait, said, (left, right), seed, cropped, shown, True, progress):
+            if made is None:
+                yield (gr.skip(),) * 4  # where a cancelled run is left
+            else:
+                comparison, figures = made
+                files = comparison.left.path, comparison.right.path, comparison.film
+                yield *map(str, files), figures
 
     def compare_on_page(
         self,
@@ -143,15 +149,40 @@ class CompareTab:
         view: View,
         max_side: int,
         keep_smile: bool,
-        *settings: Any,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Outputs:
-        """`compare`, with the settings as the page's components hold them."""
+        *settings: Any,
+    ) -> Iterator[tuple[Any, Any]]:
+        """The film and the figures, with the settings as the page's components hold them."""
         half = len(settings) // 2
         left, right = (dict(zip(self._names, side, strict=True)) for side in (settings[:half], settings[half:]))
-        speech, text = choose(mode, speech, text)
-        settings = (seed, crop, zoom, shift_x, shift_y, face, view, max_side, keep_smile, text, voice, pace)
-        yield from self.compare(portrait, speech, left, right, *settings, progress)
+        shown, cropped = (view, max_side, keep_smile), (crop, zoom, shift_x, shift_y, face)
+        said = (*choose(mode, speech, text), voice, pace)
+        for made in self._compare(portrait, said, (left, right), seed, cropped, shown, False, progress):
+            yield (gr.skip(), gr.skip()) if made is None else (str(made[0].film), made[1])
+
+    def _compare(
+        self,
+        portrait: Upload | None,
+        said: tuple[Upload | None, str | None, str, float],
+        sides: tuple[dict[str, Any] | None, dict[str, Any] | None],
+        seed: int | None,
+        cropped: tuple,
+        shown: tuple,
+        apart: bool,
+        progress: gr.Progress,
+    ) -> Iterator[tuple[Comparison, dict[str, Any]] | None]:
+        """None while it is under way, at the end the comparison and its figures."""
+        with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
+            view = read_view(*shown)
+            pair = tuple(self._options(side or {}, seed, view) for side in sides)
+            found = read_crop(portrait, *cropped)
+            speech = read_voice(*said, self.checkpoint, self.max_seconds)
+            for step in stream_on_device(pair[0].checkpoint, found, speech, folder, pair, apart):
+                if isinstance(step, Comparison):
+                    yield step, _figures(step, pair)
+                else:
+                    report(step, progress)
+                    yield None
 
     def _options(self, settings: dict[str, Any], seed: int | None, shown: dict[str, Any]) -> GenerateOptions:
         """Raises ValueError for a setting or a checkpoint that is not offered."""
@@ -171,71 +202,63 @@ class CompareTab:
         names = ["steps", "reference_mode", "color_match", "guidance_scale"]
         return names if len(self.checkpoints) == 1 else [*names, "checkpoint"]
 
-    def build(self, examples: Path) -> None:
+    def build(self, portrait: PortraitInput, said: VoiceInput) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
-            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+            portrait, said: the inputs that all tabs share.
         """
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(self.checkpoint, height=200)
-                said = build_voice("compare-speech")
-                with gr.Row():
-                    left, right = self._build_side("A", 1), self._build_side("B", 2)
-                with gr.Accordion("Advanced", open=False):
-                    seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
-                    view = build_view(LIVE_SIDE)
-                with gr.Row():
-                    start = gr.Button("Compare", variant="primary", scale=3, min_width=120)
-                    cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
-                gr.HTML(f'<p class="consent">{CONSENT}</p>')
-            with gr.Column(scale=6, min_width=320):
-                player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="compare-player")
-                videos = [gr.Video(label=side, visible="hidden", interactive=False) for side in SIDES]
-                film = gr.DownloadButton("Download side by side", interactive=False)
-                figures = gr.JSON(label="Figures", visible="hidden")
-                build_examples(examples, portrait.image, said.speech, "Examples")
-        outputs = [*videos, film, figures]
-        script = "(left, right, figures) => figures && ({...figures, left: left?.url, right: right?.url})"
-        figures.change(None, [*videos, figures], player, js=script, api_visibility="private")
-        run = start.click(busy, outputs=[start, cancel], **PRIVATE).then(
-            self.compare_on_page,
-            [portrait.image, said.mode, said.speech, *said.typed, seed, *portrait.adjustments, *view, *left, *right],
-            outputs,
-            api_visibility="private",
-            preprocess=False,
-            show_progress_on=player,
-        )
-        run.success(lambda: gr.update(interactive=True), outputs=film, **PRIVATE)
-        enable_cancel(start, cancel, [run])
+        with gr.Row():
+            left, right = self._build_side("A", 1), self._build_side("B", 2)
+        gr.HTML(SETTINGS_EXPLAINED, js_on_load=None)
+        action = Action("Compare", portrait, said, self.max_seconds, "#compare-player")
+        player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="compare-player")
+        film = gr.DownloadButton("Download both beside each other", interactive=False)
+        figures = gr.JSON(label="Figures", visible="hidden")
+        with gr.Accordion("Advanced", open=False):
+            seed = gr.Number(RANDOM_SEED, label="Seed of both", info="−1 draws one", precision=0)
+            view = build_view(LIVE_SIDE)
+        outputs = [film, figures]
+        script = "(film, figures) => figures && ({...figures, film: film?.url})"
+        figures.change(None, outputs, player, js=script, api_visibility="private")
+        inputs = [portrait.image, *said.components, seed, *portrait.adjustments, *view, *left, *right]
+        run = action.run(self.compare_on_page, inputs, outputs, player)
+        run.success(lambda figures: gr.update(interactive=bool(figures)), figures, film, **PRIVATE)
         settings = [seed, *portrait.adjustments, *view, *said.typed]
         self._build_endpoint([portrait.image, said.speech], settings, outputs)
 
     def _build_side(self, letter: str, steps: int) -> list[gr.components.Component]:
         pipeline = load_pipeline(self.checkpoint)
         with gr.Column(min_width=150), gr.Group():
-            gr.HTML(f'<h3 class="side">{letter}</h3>')
             built = [
-                gr.Number(steps, label="Steps", precision=0, minimum=1),
-                gr.Dropdown(REFERENCES, value="temporal", label="Reference"),
-                gr.Slider(0, 1, pipeline.config.color_match, step=0.1, label="Colour match"),
-                gr.Slider(0, MAX_GUIDANCE / 2, pipeline.config.guidance_scale, step=0.1, label="Guidance"),
+                gr.Number(steps, label=f"{letter} · Steps", precision=0, minimum=1),
+                gr.Dropdown(REFERENCES, value="temporal", label=f"{letter} · Reference"),
+                gr.Slider(0, 1, pipeline.config.color_match, step=0.1, label=f"{letter} · Colour match", buttons=[]),
+                gr.Slider(
+                    0,
+                    MAX_GUIDANCE / 2,
+                    pipeline.config.guidance_scale,
+                    step=0.1,
+                    label=f"{letter} · Guidance",
+                    buttons=[],
+                ),
             ]
             if "checkpoint" in self._names:
-                built.append(gr.Dropdown(self.checkpoints, value=self.checkpoints[0], label="Checkpoint"))
+                built.append(gr.Dropdown(self.checkpoints, value=self.checkpoints[0], label=f"{letter} · Checkpoint"))
         return built
 
     def _build_endpoint(self, inputs: list, settings: list, outputs: list) -> None:
         """The same for clients, with the settings of a side as a mapping."""
         sides, call = [gr.JSON(visible=False, label=side) for side in SIDES], gr.Button(visible=False)
-        call.click(self.compare, [*inputs, *sides, *settings], outputs, api_name="compare", preprocess=False)
+        videos = [gr.Video(visible=False, label=side) for side in SIDES]
+        inputs, outputs = [*inputs, *sides, *settings], [*videos, *outputs]
+        call.click(self.compare, inputs, outputs, api_name="compare", preprocess=False)
 
 
 def _stream(
-    checkpoint: str | None, crop: PortraitCrop, speech: Speech, folder: str, pair: tuple
+    checkpoint: str | None, crop: PortraitCrop, speech: Speech, folder: str, pair: tuple, apart: bool
 ) -> Iterator[GenerateProgress | Comparison]:
-    yield from compare_videos(crop, speech, folder, pair)
+    yield from compare_videos(crop, speech, folder, pair, apart)
 
 
 def _seconds(checkpoint: str | None, crop: PortraitCrop, speech: Speech, *_: Any) -> float:
@@ -254,12 +277,13 @@ def _figures(comparison: Comparison, pair: tuple[GenerateOptions, GenerateOption
         "fps": round(comparison.left.frames / comparison.left.seconds),
         "frames": comparison.left.frames,
         "interval": DRIFT_INTERVAL,
+        "places": comparison.places,
         "sides": [_side(result, title) for result, title in zip(results, titles, strict=True)],
     }
 
 
 def _side(result: GenerateResult, title: str) -> dict[str, Any]:
-    side = {"title": title, "frames_per_second": round(result.frames_per_second, 1)}
+    side = {"title": title}
     if result.drift is None:
         return side
     curves = {

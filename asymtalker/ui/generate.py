@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,29 +18,26 @@ from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.synthesis import DEFAULT_VOICE, list_voices
 from asymtalker.track import Speech
-from asymtalker.ui.examples import build_examples
+from asymtalker.ui.action import Action
+from asymtalker.ui.examples import CHOSEN
 from asymtalker.ui.inputs import (
-    CONSENT,
     PRIVATE,
     RANDOM_SEED,
     Upload,
-    build_portrait,
-    busy,
     check_size,
     drift_figures,
-    enable_cancel,
     gpu_seconds,
     largest_size,
     on_device,
     read_crop,
     report,
     shown_errors,
-    uploaded,
 )
+from asymtalker.ui.portrait import PortraitInput
 from asymtalker.ui.view import SIDE, VIEWS, build_view, read_view
-from asymtalker.ui.voice import LINKED_TEXT, build_voice, choose, read_voice
+from asymtalker.ui.voice import LINKED_TEXT, RECORDED, VoiceInput, choose, read_voice
+from asymtalker.ui.words import FIELDS
 
-SAID = ("text", "voice", "pace")
 SETTINGS = (
     "seed",
     "steps",
@@ -53,25 +51,50 @@ SETTINGS = (
     "view",
     "max_side",
     "keep_smile",
-    *SAID,
+    "text",
+    "voice",
+    "pace",
 )
 """What makes a run again, besides portrait and recording: the names that a link has."""
 
-EXAMPLES_KEPT = 16  # finished videos of examples, in memory
-
-FIGURES_TEMPLATE = """
-<dl class="figures">
-  <div><dt>Speed</dt><dd>{{value.frames_per_second}} <small>fps</small></dd></div>
-  <div><dt>Per second of video</dt><dd>{{value.work_per_second}} <small>s</small></dd></div>
-  <div title="Last second minus first; 1 would be another person"><dt>Identity drift</dt>
-    <dd>{{value.identity_drift}}</dd></div>
-  <div title="Last second to first"><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd></div>
-  <div><dt>Seed</dt><dd>{{value.seed}}</dd></div>
-</dl>
-<p class="link">{{#if value.link}}<a href="{{value.link}}">Link to these settings</a> · give the same portrait and
-speech {{#if value.kept}}· made earlier{{/if}}{{/if}}</p>
+LINKED = "The settings of your link are filled in: give the same GIVEN for the same video"
+NOTICE_TEMPLATE = '{{#if value}}<p class="status" role="status">{{value}}</p>{{/if}}'
+RESULT_TEMPLATE = """
+{{#if value}}<div class="share">
+  <button type="button" data-share="file" hidden>Send the video …</button>
+  <button type="button" data-share="link">Copy the link to these settings</button>
+  <output></output>
+</div>
+<details><summary>Details</summary><dl class="figures">
+  <div><dt>Seed</dt><dd>{{value.seed}}</dd><dd>The number that makes the same video again.</dd></div>
+  <div><dt>Speed</dt><dd>{{value.frames_per_second}} <small>frames a second</small></dd>
+    <dd>The video plays 25 a second: {{value.work_per_second}} s of work for each second of it.</dd></div>
+  <div><dt>Identity drift</dt><dd>{{value.identity_drift}}</dd>
+    <dd>How much further from the portrait the face is at the end than at the beginning. 0: not at all; 1: another
+    person.</dd></div>
+  <div><dt>Colour drift</dt><dd>{{value.color_drift}} <small>ΔE</small></dd>
+    <dd>How far the colours have moved by the end. Below 2 is hard to see.</dd></div>
+</dl></details>{{/if}}
 """
-NO_FIGURES = dict.fromkeys(("frames_per_second", "work_per_second", "identity_drift", "color_drift", "seed"), "–")
+RESULT_SCRIPT = (Path(__file__).parent / "share.js").read_text()
+PLAY_EXAMPLE = """examples => {
+  CHOSEN
+  const place = document.querySelector('#video'), video = place?.querySelector('video');
+  if (!place?.offsetParent || !chosen.video) return Array(3).fill({__type__: 'update'}); // nothing changes
+  if (video?.src.endsWith(chosen.video.url)) { video.currentTime = 0; video.play(); }
+  place.scrollIntoView({behavior: 'smooth', block: 'nearest'});
+  return [chosen.video, null, ''];
+}""".replace("CHOSEN", CHOSEN)
+"""The finished video, once more if it is there already; only where it is seen, or it would be heard alone."""
+GIVE_EXAMPLE = """async examples => {
+  CHOSEN
+  if (document.querySelector('#video')?.offsetParent) await new Promise(done => {
+    document.addEventListener('playing', done, {capture: true, once: true});
+    setTimeout(done, 500);
+  });
+  return [chosen.portrait, chosen.speech, RECORDED];
+}""".replace("CHOSEN", CHOSEN).replace("RECORDED", repr(RECORDED))
+"""Portrait and recording, once the video plays: a picture and a wave form take longer to draw."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +108,6 @@ class GenerateTab:
 
     checkpoint: str | None
     max_seconds: float
-    _kept: gr.Cache = field(default_factory=lambda: gr.Cache(max_size=EXAMPLES_KEPT))
 
     def generate(
         self,
@@ -124,7 +146,8 @@ class GenerateTab:
             settings = dict(zip(SETTINGS, (*values, *_linked(text, voice, pace)), strict=True))
             found = read_crop(portrait, crop, zoom, shift_x, shift_y, face)
             said = read_voice(speech, text, voice, pace, self.checkpoint, self.max_seconds)
-            for step in stream_on_device(self.checkpoint, found, said, Path(folder) / "asymtalker.mp4", options):
+            output = Path(folder) / f"{_file_name(portrait)}.mp4"
+            for step in stream_on_device(self.checkpoint, found, said, output, options):
                 if isinstance(step, GenerateResult):
                     yield str(step.path), _figures(step, settings | {"seed": step.seed})
                 else:
@@ -134,93 +157,64 @@ class GenerateTab:
     def generate_on_page(
         self,
         portrait: Upload | None,
-        speech: Upload | None,
         mode: str,
-        *settings: Any,
+        speech: Upload | None,
+        text: str,
+        voice: str,
+        pace: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
+        *settings: Any,
     ) -> Iterator[tuple[Any, Any]]:
         """`generate`, with the text or the recording, whichever the page shows."""
-        *settings, text, voice, pace = settings
         speech, text = choose(mode, speech, text)
         yield from self.generate(portrait, speech, *settings, text, voice, pace, progress)
 
-    def generate_example(
-        self,
-        portrait: Upload | None,
-        speech: Upload | None,
-        *settings: Any,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[tuple[Any, Any]]:
-        """`generate` with the example's recording, which is done once: the next visitor who asks for the same sees the
-        video at once."""
-        settings = settings[: -len(SAID)]
-        with shown_errors(), tempfile.TemporaryDirectory(prefix="asymtalker-") as folder:
-            given = [uploaded(upload).read_bytes() for upload in (portrait, speech) if upload]
-            if kept := self._kept.get([*given, settings]):
-                video = Path(folder) / "asymtalker.mp4"
-                video.write_bytes(kept["video"])
-                yield str(video), kept["figures"] | {"kept": True}
-                return
-            for video, figures in self.generate(portrait, speech, *settings, progress=progress):
-                if isinstance(video, str):
-                    self._kept.set([*given, settings], video=Path(video).read_bytes(), figures=figures)
-                yield video, figures
-
     def restore(self, request: gr.Request) -> list[Any]:
-        """The settings that the page's address names, in the order of `SETTINGS`."""
+        """What the page's address names: the fold opened, what is said about it, and the settings in the order of
+        `SETTINGS`."""
         named = dict(request.query_params)
-        return [_read_setting(name, named[name]) if name in named else gr.skip() for name in SETTINGS]
+        values = [_read_setting(name, named[name]) if name in named else gr.skip() for name in SETTINGS]
+        shown = [f"{FIELDS.get(name, name)} {named[name]}" for name in ("seed", "steps") if name in named]
+        if not shown:
+            return [gr.skip(), gr.skip(), *values]
+        given = "portrait" if "text" in named else "portrait and voice"
+        return [gr.update(open=True), f"{LINKED.replace('GIVEN', given)} ({', '.join(shown)}, …).", *values]
 
-    def build(self, page: gr.Blocks, examples: Path) -> None:
+    def build(self, page: gr.Blocks, portrait: PortraitInput, said: VoiceInput, gallery: gr.HTML | None) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
-            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+            portrait, said: the inputs that all tabs share.
+            gallery: what `build_gallery` returns.
         """
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(self.checkpoint)
-                said = build_voice("speech")
-                settings, view = self._build_advanced()
-                with gr.Row():
-                    start = gr.Button("Generate", variant="primary", scale=3, min_width=120)
-                    cancel = gr.Button("Cancel", scale=1, min_width=90, interactive=False)
-                gr.HTML(f'<p class="consent">{CONSENT}</p>')
-            with gr.Column(scale=6, min_width=320):
-                video = gr.Video(
-                    label="Video", interactive=False, autoplay=True, buttons=["download"], height=420, elem_id="video"
-                )
-                figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
-                shown = gr.HTML(NO_FIGURES, html_template=FIGURES_TEMPLATE, js_on_load=None)
-                chosen = build_examples(examples, portrait.image, said.speech, "Examples: one click makes the video")
-        settings += [*portrait.adjustments, *view, *said.typed]
-        figures.change(None, figures, shown, js="figures => figures", api_visibility="private")
-        page.load(self.restore, None, settings, **PRIVATE)
-        inputs, outputs = [portrait.image, said.speech, *settings], [video, figures]
-        action = {"preprocess": False, "show_progress_on": video}
-        runs = [
-            start.click(busy, outputs=[start, cancel], **PRIVATE).then(
-                self.generate_on_page,
-                [portrait.image, said.speech, said.mode, *settings],
-                outputs,
-                api_visibility="private",
-                **action,
+        notice = gr.HTML("", html_template=NOTICE_TEMPLATE, js_on_load=None, elem_classes="notice")
+        action = Action("Generate", portrait, said, self.max_seconds, "#video")
+        video = gr.Video(
+            label="Video", interactive=False, autoplay=True, buttons=["download"], height=420, elem_id="video"
+        )
+        figures = gr.JSON(label="Figures", visible="hidden")  # what clients of the API get
+        result = gr.HTML(None, html_template=RESULT_TEMPLATE, js_on_load=RESULT_SCRIPT, elem_id="result")
+        settings, view, advanced = self._build_advanced()
+        settings += [*portrait.adjustments, *view]
+        inputs, outputs = [portrait.image, *said.components, *settings], [video, figures]
+        figures.change(None, figures, result, js="figures => figures", api_visibility="private")
+        page.load(self.restore, None, [advanced, notice, *settings, *said.typed], **PRIVATE)
+        action.run(self.generate_on_page, inputs, outputs, video)
+        if gallery:
+            played = gallery.select(
+                None, gallery, [*outputs, action.problem], js=PLAY_EXAMPLE, api_visibility="private"
             )
-        ]
-        gr.Button(visible=False).click(self.generate, inputs, outputs, api_name="generate", **action)
-        if chosen:
-            runs.append(
-                chosen.then(busy, outputs=[start, cancel], **PRIVATE).then(
-                    self.generate_example, inputs, outputs, api_visibility="private", **action
-                )
-            )
-        enable_cancel(start, cancel, runs)
+            given = [portrait.image, said.speech, said.mode]
+            played.then(None, gallery, given, js=GIVE_EXAMPLE, api_visibility="private")
+        call = gr.Button(visible=False)
+        inputs = [portrait.image, said.speech, *settings, *said.typed]
+        call.click(self.generate, inputs, outputs, api_name="generate", preprocess=False)
 
-    def _build_advanced(self) -> tuple[list[gr.components.Component], list[gr.components.Component]]:
-        """Lays out the settings of the network and the label, and those of the view."""
+    def _build_advanced(self) -> tuple[list[gr.components.Component], list[gr.components.Component], gr.Accordion]:
+        """Lays out the settings of the network and the label, and those of the view, in a fold."""
         pipeline = load_pipeline(self.checkpoint)
         trained, side = pipeline.config.num_inference_steps, pipeline.frame_size[0]
-        with gr.Accordion("Advanced", open=False):
+        with gr.Accordion("Advanced", open=False) as advanced:
             with gr.Row():
                 seed = gr.Number(RANDOM_SEED, label="Seed", info="−1 draws one", precision=0, min_width=100)
                 steps = gr.Number(trained, label="Steps", info=f"trained for {trained}", precision=0, min_width=100)
@@ -228,7 +222,13 @@ class GenerateTab:
                 size = gr.Dropdown(sizes, value=side, label="Network size", info=f"trained at {side}", min_width=120)
             view = build_view()
             label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-        return [seed, steps, size, label], view
+        return [seed, steps, size, label], view, advanced
+
+
+def _file_name(portrait: Upload) -> str:
+    """What the video of a portrait is called when it is downloaded: nora.jpg becomes nora-talking."""
+    words = re.findall(r"[\w-]+", Path(portrait["path"]).stem)
+    return f"{'-'.join(words)[:60] or 'portrait'}-talking"
 
 
 def _read_setting(name: str, text: str) -> Any:

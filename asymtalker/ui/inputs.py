@@ -1,12 +1,10 @@
-"""What the tabs have in common: the portrait with its crop, errors, and where the model runs."""
+"""What the tabs have in common: how inputs are read, errors, and where the model runs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,11 @@ import numpy as np
 import spaces
 from gradio.utils import get_upload_folder
 
-from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline, portrait_note
+from asymtalker.generation import MAX_SIZE, GenerateProgress, GenerateResult, load_pipeline
 from asymtalker.media.portrait import PortraitCrop, crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
 from asymtalker.media.synthesis import CLEARLY_TOO_LONG, SpokenText
 from asymtalker.track import Speech
-from asymtalker.ui.faces import CROP_TEMPLATE, FACES_SCRIPT, as_address, read_face, show_faces
 
 CONSENT = (
     "Use only a portrait and a voice that you have the right to use, with the consent of the person shown. "
@@ -28,59 +25,9 @@ CONSENT = (
 )
 Upload = dict[str, Any]  # {"path": the file as it was uploaded, ...}
 RANDOM_SEED = -1  # what the page shows; the package says None
-THUMBNAIL = 192  # pixels; side of the crop in the preview
 GPU_START = 20  # seconds a lent GPU needs before the first frame, generously
 GPU_PER_SECOND = 1.0  # seconds of a lent GPU for a second of video, generously
 PRIVATE = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-
-NO_CROP = {"text": "The part of the portrait that is animated appears here."}
-RESET_CROP = """(portrait, ...crop) => {
-  const shown = (window.portraits ??= {}), another = portrait && shown.ID && shown.ID !== portrait.path;
-  if (portrait) shown.ID = portrait.path;
-  return another ? [1, 0, 0, null] : crop;
-}"""
-"""Zoom, shift and face belong to a portrait: another one begins anew, but the first keeps what a link has set."""
-
-
-@dataclass(frozen=True)
-class PortraitInput:
-    """A portrait, and how it is cropped.
-
-    Attributes:
-        image: the upload.
-        adjustments: whether the face is found, zoom, shift to the right and down, number of the face; what `read_crop`
-            takes after it.
-    """
-
-    image: gr.Image
-    adjustments: list[gr.components.Component]
-
-    @property
-    def components(self) -> list[gr.components.Component]:
-        """All of it, in the order in which `read_crop` takes it."""
-        return [self.image, *self.adjustments]
-
-
-def build_portrait(checkpoint: str | None, height: int = 260) -> PortraitInput:
-    """Lays out the portrait, the preview of its crop with what the checkpoint makes of it, and what adjusts it."""
-    image = gr.Image(label="Portrait", sources=["upload", "webcam", "clipboard"], type="filepath", height=height)
-    preview = gr.HTML(NO_CROP, html_template=CROP_TEMPLATE, js_on_load=FACES_SCRIPT)
-    with gr.Accordion("Adjust the crop", open=False):
-        crop = gr.Checkbox(label="Find the face and crop around it", value=True)
-        with gr.Row():
-            zoom = gr.Slider(0.5, 2, 1, step=0.05, label="Zoom", min_width=90)
-            right = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Left – right", min_width=90)
-            down = gr.Slider(-0.5, 0.5, 0, step=0.02, label="Up – down", min_width=90)
-            face = gr.Number(None, label="Face", info="1 is the largest", precision=0, minimum=1, min_width=90)
-    built = PortraitInput(image, [crop, zoom, right, down, face])
-    own = [zoom, right, down, face]
-    script = RESET_CROP.replace("ID", f"portrait{image._id}")
-    image.change(None, [image, *own], own, js=script, api_visibility="private")
-    preview.select(read_face, None, face, **PRIVATE)
-    show = partial(preview_crop, checkpoint)
-    for component in built.components:
-        component.change(show, built.components, preview, preprocess=False, trigger_mode="always_last", **PRIVATE)
-    return built
 
 
 def read_crop(
@@ -137,29 +84,23 @@ def check_size(size: int | None, checkpoint: str | None) -> None:
         raise ValueError(f"size must be at most {largest_size(checkpoint)} here, not {size}.")
 
 
-def preview_crop(checkpoint: str | None, portrait: Upload | None, *adjustments: Any) -> dict[str, Any]:
-    """What of the portrait will be animated, or why it cannot be."""
-    if not portrait:
-        return NO_CROP
-    try:
-        found = read_crop(portrait, *adjustments)
-    except (ValueError, OSError) as error:
-        return {"state": "trouble", "text": str(error)}
-    thumbnail = as_address(found.image.resize((THUMBNAIL, THUMBNAIL)))
-    note = portrait_note(load_pipeline(checkpoint), found)
-    return {"image": thumbnail, "text": f"This part is animated. {note}"} | show_faces(found)
+def name_example(component: gr.Image | gr.Audio, file: str) -> None:
+    """Has the page about the API show this file of the visitor's, rather than one of Gradio's on the web."""
+    component.example_payload = lambda: {"path": file, "meta": {"_type": "gradio.FileData"}}
 
 
-def build_speech(label: str, name: str) -> gr.Audio:
-    """A recording, uploaded or recorded; `name` tells it from those of other tabs."""
-    return gr.Audio(
+def build_speech(label: str) -> gr.Audio:
+    """A recording, uploaded or recorded."""
+    speech = gr.Audio(
         label=label,
         sources=["upload", "microphone"],
         type="filepath",
         buttons=["download"],
         elem_classes="speech",
-        elem_id=name,
+        elem_id="speech",
     )
+    name_example(speech, "nora.wav")
+    return speech
 
 
 def busy() -> tuple[Any, Any]:
@@ -235,10 +176,11 @@ def on_device(stream: Callable[..., Iterator[Any]], seconds: Callable[..., float
 
 def report(step: GenerateProgress, progress: gr.Progress) -> None:
     """Shows how far a run is, and the time left."""
-    progress(step.frames / step.total, desc=f"{_clock(step.remaining)} left")
+    progress(step.frames / step.total, desc=f"{clock(step.remaining)} left")
 
 
-def _clock(seconds: float) -> str:
-    """4.2 → "5 s", 75 → "1 min 15 s"."""
+def clock(seconds: float) -> str:
+    """4.2 → "5 s", 75 → "1 min 15 s", 600 → "10 min"."""
     minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    parts = [f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0 or not minutes)
+    return " ".join(parts)

@@ -22,20 +22,18 @@ from asymtalker.media.portrait import PortraitCrop
 from asymtalker.media.spool import SpeechSource
 from asymtalker.media.synthesis import DEFAULT_VOICE
 from asymtalker.media.video import FragmentWriter, SegmentWriter
-from asymtalker.ui.examples import build_examples
 from asymtalker.ui.inputs import (
-    CONSENT,
     PRIVATE,
     Upload,
-    build_portrait,
     busy,
     enable_cancel,
     on_device,
     read_crop,
     shown_errors,
 )
+from asymtalker.ui.portrait import PortraitInput
 from asymtalker.ui.view import LIVE_SIDE, build_view, read_view
-from asymtalker.ui.voice import build_voice, choose, open_voice
+from asymtalker.ui.voice import VoiceInput, choose, open_voice
 
 VISITORS = 2  # streams at a time; more wait for their turn
 SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while it waits for its turn
@@ -204,16 +202,15 @@ class LiveTab:
         options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(*shown))
         return options, read_crop(portrait, *adjustments)
 
-    def build(self, page: gr.Blocks, examples: Path) -> None:
+    def build(self, page: gr.Blocks, portrait: PortraitInput, said: VoiceInput) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
 
         Args:
-            examples: folder of portraits and recordings of the same name (anna.jpg, anna.wav).
+            portrait, said: the inputs that all tabs share.
         """
         trained = load_pipeline(self.checkpoint).config.num_inference_steps
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                portrait = build_portrait(self.checkpoint)
                 microphone = gr.Audio(
                     label="Microphone", sources=["microphone"], type="numpy", streaming=True, elem_id="live-microphone"
                 )
@@ -221,18 +218,17 @@ class LiveTab:
                     steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
                     view = build_view(LIVE_SIDE)
                     label = gr.Checkbox(label="Show the label “AI-generated”", value=True)
-                with gr.Accordion("No microphone? Type, or play a recording", open=False):
-                    said = build_voice("live-speech")
-                    with gr.Row():
-                        start = gr.Button("Play it", variant="primary", min_width=120)
-                        stop = gr.Button("Stop", min_width=90, interactive=False)
-                gr.HTML(f'<p class="consent">{CONSENT}</p>')
+                with (
+                    gr.Accordion("No microphone? Play your text or recording", open=False),
+                    gr.Row(),
+                ):
+                    start = gr.Button("Play it", variant="primary", min_width=120)
+                    stop = gr.Button("Stop", min_width=90, interactive=False)
             with gr.Column(scale=6, min_width=320):
                 film = gr.Video(
                     label="Live", streaming=True, autoplay=True, interactive=False, height=420, elem_id="live-film"
                 )
                 player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
-                build_examples(examples, portrait.image, said.speech, "Examples")
         settings = [steps, label, *portrait.adjustments, *view]
         action = {"preprocess": False, "show_progress": "hidden", "concurrency_limit": VISITORS}
         action |= {"concurrency_id": "live"}
@@ -243,7 +239,7 @@ class LiveTab:
             self.talk, [as_film, portrait.image, *settings], **again, **shown
         )
         play = start.click(lambda: (*busy(), self.wait()), outputs=[start, stop, player], **PRIVATE).then(
-            self.play, [as_film, portrait.image, said.mode, said.speech, *said.typed, *settings], **shown
+            self.play, [as_film, portrait.image, *said.components, *settings], **shown
         )
         for run in (talk, play):
             run.failure(lambda: {"state": IDLE}, outputs=player, **PRIVATE)

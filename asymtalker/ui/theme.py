@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
+
+ACCESS = f"() => {{ {(Path(__file__).parent / 'access.js').read_text()} }}"
+"""What the page does for those who listen to it."""
 
 _INK = gr.themes.Color(
     name="ink",
@@ -34,7 +39,7 @@ THEME = gr.themes.Base(
     body_background_fill_dark="*neutral_950",
     body_text_color="*neutral_900",
     body_text_color_dark="*neutral_100",
-    body_text_color_subdued="*neutral_500",
+    body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
     block_background_fill="white",
     block_background_fill_dark="*neutral_900",
@@ -47,27 +52,27 @@ THEME = gr.themes.Base(
     block_label_background_fill_dark="*neutral_900",
     block_label_border_width="0",
     block_label_border_width_dark="0",
-    block_label_text_color="*neutral_500",
+    block_label_text_color="*neutral_600",
     block_label_text_color_dark="*neutral_400",
     input_background_fill="*neutral_50",
     input_background_fill_dark="*neutral_950",
     button_large_radius="*radius_xl",
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
-    button_primary_background_fill_dark="*primary_600",
-    button_primary_background_fill_hover_dark="*primary_500",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
     button_primary_text_color="white",
     button_primary_text_color_dark="white",
 )
 
 CSS = """
-.gradio-container { max-width: 1120px !important; width: 100%; margin: 0 auto !important; }
-.gradio-container > .main, .gradio-container main { padding-top: 28px !important; }
+.gradio-container { max-width: 1200px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container > .main, .gradio-container main { padding-top: 8px !important; }
 
 .html-container, .prose { padding: 0 !important; }
 
 .masthead h1 { font-size: 30px; font-weight: 700; letter-spacing: -0.02em; margin: 0; line-height: 1.15; }
-.masthead p { color: var(--body-text-color-subdued); font-size: 16px; margin: 6px 0 4px; max-width: 62ch; }
+.masthead p { color: var(--body-text-color-subdued); font-size: 16px; margin: 4px 0 0; max-width: 90ch; }
 
 .block > label[data-testid="block-label"], .block-label { border: 0 !important; }
 .speech .upload-container .wrap { min-height: 179px; padding: 0; }  /* as high as a waveform: nothing jumps */
@@ -87,16 +92,28 @@ CSS = """
 .crop img, .crop i { width: 96px; height: 96px; border-radius: 12px; flex: none; }
 .crop i { border: 1px dashed var(--body-text-color-subdued); opacity: 0.5; }
 .crop p { margin: 0; font-size: 14px; line-height: 1.4; color: var(--body-text-color-subdued); }
-.faces { position: relative; width: fit-content; margin: 10px auto 2px; }
-.faces img { display: block; max-width: 100%; max-height: 320px; border-radius: 12px; }
-.faces button { position: absolute; padding: 0; border: 2px solid white; border-radius: 8px; background: none;
+.stage { position: relative; width: fit-content; margin: 12px auto 4px; border-radius: 12px; overflow: hidden;
+  display: none; touch-action: none; user-select: none; }
+.stage.several, #inputs:has(#adjust .label-wrap.open) .stage { display: block; }
+.stage > img { display: block; max-width: 100%; max-height: 320px; margin: 0; }
+.stage button { position: absolute; padding: 0; border: 2px solid white; border-radius: 8px; background: none;
   cursor: pointer; box-shadow: 0 0 0 1px #0009, inset 0 0 0 1px #0006; }
-.faces button:hover, .faces button[aria-pressed="true"] { border-color: var(--color-accent); }
-.faces button[aria-pressed="true"] { box-shadow: 0 0 0 2px white, 0 0 0 3px #0009; }
-.faces span { position: absolute; left: -2px; top: -2px; min-width: 20px; padding: 0 4px; border-radius: 7px 0 7px 0;
-  background: #000a; color: white; font-size: 13px; line-height: 20px; }
-.faces button[aria-pressed="true"] span { background: var(--color-accent); }
-.crop.trouble p, .live .state.trouble { color: var(--error-icon-color); }
+.stage button:hover { border-color: var(--color-accent); }
+.stage button[aria-pressed="true"] { cursor: move; }
+.stage button span { position: absolute; left: -2px; top: -2px; min-width: 24px; padding: 0 4px;
+  border-radius: 7px 0 7px 0; background: #000c; color: white; font-size: 14px; line-height: 24px; }
+.stage button[aria-pressed="true"] span { background: var(--primary-700); }
+.stage .box { position: absolute; box-sizing: border-box; border: 2px solid var(--primary-400); border-radius: 6px;
+  cursor: move; box-shadow: 0 0 0 1px #0009, 0 0 0 2000px #0006; }
+.stage .box i { position: absolute; right: -2px; bottom: -2px; width: 26px; height: 26px; cursor: nwse-resize;
+  background: var(--primary-400); border-radius: 10px 0 6px 0; }
+.crop.trouble p, .status.trouble, .live .state.trouble { color: var(--error-text); }
+.crop.doubt p { color: var(--body-text-color); }
+
+.tab-container button.selected { color: var(--primary-700) !important; }
+.dark .tab-container button.selected { color: var(--primary-400) !important; }
+
+#speech time, #speech .playback span { color: var(--body-text-color-subdued) !important; }
 
 /* Gradio's knob is white on white. */
 input[type="range"]::-webkit-slider-thumb { border: 1px solid var(--neutral-400) !important; }
@@ -111,11 +128,25 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .figures small { font-size: 12px; font-weight: 400; color: var(--body-text-color-subdued); }
 
 #video .empty { flex-direction: column; gap: 12px; }
-#video .empty::after { content: "Give a portrait and words, and press Generate."; padding: 0 24px; text-align: center;
+#video .empty::after { content: "The video appears here."; padding: 0 24px; text-align: center;
   color: var(--body-text-color-subdued); }
 
-.link { margin: 8px 2px 0 !important; font-size: 13px; min-height: 1.5em; color: var(--body-text-color-subdued); }
-.link a { padding: 0 !important; margin: 0 !important; }
+#result .figures div { flex-basis: 42%; }
+#result .figures dd + dd { font-size: 13px; font-weight: 400; letter-spacing: 0; white-space: normal; line-height: 1.4;
+  color: var(--body-text-color-subdued); }
+.share { display: flex; flex-wrap: wrap; align-items: center; gap: 10px; margin-bottom: 10px; }
+.share button { padding: 8px 16px; border-radius: var(--radius-xl); border: 1px solid var(--block-border-color);
+  background: var(--block-background-fill); cursor: pointer; font: inherit; font-size: 14px; }
+.share button:hover { border-color: var(--color-accent); }
+.share output { font-size: 14px; color: var(--body-text-color-subdued); }
+#result summary { padding: 6px 2px; }
+#result:not(:has(.share)), .problem-place:not(:has(.problem)) { display: none; }
+
+.status { margin: 0 2px !important; font-size: 14px; line-height: 1.5; min-height: 1.5em;
+  color: var(--body-text-color-subdued); }
+.problem { padding: 14px 16px; border-radius: var(--radius-lg); border: 1px solid var(--error-text);
+  background: var(--block-background-fill); font-size: 15px; line-height: 1.5; }
+.problem strong { display: block; color: var(--error-text); }
 
 .live .screen { position: relative; aspect-ratio: 1; max-height: 420px; width: 100%; display: grid; place-items: center;
   overflow: hidden; background: var(--block-background-fill); border: 1px solid var(--block-border-color);
@@ -132,17 +163,25 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
 #live-microphone .icon-button-wrapper { display: none; }  /* clears a recording: none is kept here */
 
-.compare .screens { display: flex; gap: 10px; flex-wrap: wrap; }
-.compare .screens figure { flex: 1 1 140px; max-width: calc(50% - 5px); margin: 0; min-width: 0; }
-.compare .screens video, .compare .screens canvas { width: 100%; aspect-ratio: 1; object-fit: contain; display: block;
-  border-radius: var(--radius-lg); background: var(--block-background-fill);
-  border: 1px solid var(--block-border-color); }
+.compare .screens video, .compare .screens canvas { width: 100%; display: block; border-radius: var(--radius-lg);
+  background: black; max-height: 560px; object-fit: contain; }
+.compare .screens canvas { max-height: 300px; }
+.compare .screens figure { margin: 10px 0 0; }
 .compare canvas { filter: brightness(4); }
 .compare figcaption { font-size: 13px; margin: 6px 2px; color: var(--body-text-color-subdued); }
-.compare .empty { margin: 0 0 12px; font-size: 14px; color: var(--body-text-color-subdued); }
+.compare .empty { margin: 0; padding: 90px 24px; text-align: center; border-radius: var(--radius-lg);
+  border: 1px solid var(--block-border-color); background: var(--block-background-fill);
+  color: var(--body-text-color-subdued); }
+.compare b.a { color: var(--primary-700); } .compare b.b { color: #a85400; }
+.dark .compare b.a { color: var(--primary-400); } .dark .compare b.b { color: #f59e0b; }
+.compare details p { font-size: 14px; margin: 6px 0 10px; }
+.explained ul { margin: 6px 0 0; padding-left: 20px; font-size: 14px; line-height: 1.5; }
+summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 .compare .controls { display: flex; align-items: center; gap: 8px; margin: 6px 0 14px; flex-wrap: wrap;
   font-size: 13px; }
-.compare .controls[hidden], .compare [hidden] { display: none; }
+.compare [hidden] { display: none !important; }
+.compare .controls label { display: flex; align-items: center; gap: 6px; min-height: 24px; }
+.compare .timeline { height: 24px; }
 .compare .controls button { min-width: 40px; height: 36px; border-radius: 10px;
   border: 1px solid var(--block-border-color); background: var(--block-background-fill);
   font-variant-numeric: tabular-nums; cursor: pointer; }
@@ -154,9 +193,6 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .compare .plots svg { width: 100%; height: 84px; display: block; background: var(--block-background-fill);
   border: 1px solid var(--block-border-color); border-radius: var(--radius-lg); }
 .compare .plots .top { position: absolute; right: 8px; top: 0; font-size: 11px; color: var(--body-text-color-subdued); }
-.compare .screens figure:nth-child(-n+2) figcaption::before { content: ""; display: inline-block; width: 10px;
-  height: 10px; border-radius: 99px; margin-right: 6px; background: var(--color-accent); }
-.compare .screens figure:nth-child(2) figcaption::before { background: #d97706; }
 .compare .curve { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
 .compare .curve.a { stroke: var(--color-accent); }
 .compare .curve.b { stroke: #d97706; }
@@ -166,36 +202,57 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .compare td, .compare thead th + th { text-align: right; font-variant-numeric: tabular-nums; }
 .compare td, .compare th, .compare tr { padding: 7px 4px; border: 0 solid var(--block-border-color) !important; }
 .compare tbody tr { border-top-width: 1px !important; }
-.side { margin: 0 !important; padding: 10px 12px 0; font-size: 15px; background: var(--block-background-fill); }
 
 .progress-level-inner { font: inherit; margin-bottom: 6px; }
 .progress-bar-wrap, .progress-bar { border-radius: 99px; }
 .wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
 
-.examples .label { margin: 6px 2px 8px; font-size: 14px; color: var(--body-text-color-subdued); }
-.examples .gallery { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px; align-items: start; }
-.examples button { padding: 0; border: 0; background: none; cursor: pointer; min-width: 0; font: inherit; }
-.examples picture { display: block; }
-.examples img { display: block; margin: 0; width: 100%; aspect-ratio: 1; object-fit: contain;
-  border-radius: var(--radius-lg); background: var(--block-background-fill);
-  border: 1px solid var(--block-border-color); box-sizing: border-box; }
-.examples button:hover img { border-color: var(--color-accent); }
-.examples button:focus-visible { outline: 2px solid var(--color-accent); outline-offset: 2px;
-  border-radius: var(--radius-lg); }
-.examples span { display: block; margin-top: 4px; font-size: 13px; color: var(--body-text-color); }
+#examples .label { margin: 4px 2px 10px; font-size: 15px; color: var(--body-text-color); }
+#examples .gallery { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(132px, 1fr); gap: 14px;
+  overflow-x: auto; padding: 4px; margin: -4px; scroll-snap-type: x proximity; scrollbar-width: thin; }
+#examples button { position: relative; padding: 0; border: 0; background: none; cursor: pointer; min-width: 0;
+  font: inherit; border-radius: var(--radius-xl); scroll-snap-align: center; }
+#examples picture { display: block; border-radius: var(--radius-xl); overflow: hidden; }
+#examples img { display: block; margin: 0; width: 100%; aspect-ratio: 1; object-fit: cover; object-position: 50% 20%;
+  background: var(--block-background-fill); transition: transform 0.2s; }
+#examples button:hover img { transform: scale(1.03); }
+#examples button::after { content: "▶"; position: absolute; left: 10px; top: 10px; width: 30px; line-height: 30px;
+  border-radius: 99px; background: #fffe; color: #101214; font-size: 12px; text-indent: 2px; }
+#examples span { display: block; padding: 6px 2px 2px; font-size: 15px; color: var(--body-text-color); }
+#examples button[aria-pressed="true"] { outline: 3px solid var(--primary-600); outline-offset: 1px; }
+/* Beside Live and Compare, only whom to choose. (Gradio puts its own prefix after every comma, so there is none in
+   the brackets.) */
+#examples:has(~ #workbench [data-tab-id="live"].selected) .gallery,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) .gallery { grid-auto-columns: 72px; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) span,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) span { display: none; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) .label,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) .label { display: none; }
+#examples:has(~ #workbench [data-tab-id="live"].selected) button::after,
+#examples:has(~ #workbench [data-tab-id="compare"].selected) button::after { display: none; }
+
+:is(button, a, summary, input, [tabindex]):focus-visible { outline: 3px solid var(--primary-600) !important;
+  outline-offset: 2px; }
+.dark :is(button, a, summary, input, [tabindex]):focus-visible { outline-color: var(--primary-400) !important; }
 
 .consent { font-size: 13px; line-height: 1.5; color: var(--body-text-color-subdued); }
 
+/* Live: what one looks at while speaking comes first, then the button that begins. */
+.row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
+.row:has(> .column > #live-player) > .column { display: contents; }
+#live-film, #live-player { order: -3; }
+#live-microphone { order: -2; }
+
 @media (max-width: 640px) {
-  .masthead h1 { font-size: 25px; }
-  .speech .upload-container .wrap { min-height: 207px; }
+  .masthead h1 { font-size: 24px; }
+  .masthead p { font-size: 15px; }
   .say-voice > *, .say-voice .form > * { min-width: 100% !important; }
-  /* What one looks at while speaking, the button that begins, and whom to choose: one after the other. */
-  .row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
-  .row:has(> .column > #live-player) > .column { display: contents; }
-  #live-film, #live-player { order: -3; }
-  #live-microphone { order: -2; }
-  #examples-live-speech { order: -1; }
-  .examples .gallery { gap: 8px; }
+  #examples .gallery { grid-auto-columns: 200px; gap: 12px; }
+  /* Tabs above the inputs, which come first except in Live. */
+  #workbench { flex-direction: column; flex-wrap: nowrap; }
+  #work, #work > .tabs { display: contents; }
+  #work > .tabs > .tab-wrapper { order: -2; width: 100%; }
+  #inputs { order: -1; }
+  #workbench:has([data-tab-id="live"].selected) #inputs { order: 1; }
 }
 """

@@ -15,6 +15,7 @@ import soundfile
 
 from asymtalker.generation import load_pipeline
 from asymtalker.media.reading import PacedSource, read_aloud
+from asymtalker.media.speech import probe_speech
 from asymtalker.media.spool import PacedSpeech
 from asymtalker.media.synthesis import (
     DEFAULT_VOICE,
@@ -25,9 +26,10 @@ from asymtalker.media.synthesis import (
     load_synthesizer,
 )
 from asymtalker.track import Speech
-from asymtalker.ui.inputs import Upload, build_speech, read_recording, shown_errors
+from asymtalker.ui.inputs import Upload, build_speech, read_recording, shown_errors, uploaded
 
 TYPED, RECORDED = "type", "record"
+"""Values of the mode: which of the two is used."""
 LINKED_TEXT = 500  # characters; a longer text makes no address
 LISTENED = 20.0  # seconds that Listen plays
 PLAYER = """
@@ -58,18 +60,23 @@ class VoiceInput:
         """What `read_voice` takes after the recording."""
         return [self.text, self.voice, self.pace]
 
+    @property
+    def components(self) -> list[gr.components.Component]:
+        """All of it: the mode, the recording, and what is typed."""
+        return [self.mode, self.speech, *self.typed]
 
-def build_voice(name: str, lines: int = 4) -> VoiceInput:
-    """Lays out text and recording, of which one is seen; `name` tells the recording from those of other tabs."""
+
+def build_voice(lines: int = 4) -> VoiceInput:
+    """Lays out text and recording, of which one is seen, in the current `gr.Blocks`."""
     threading.Thread(target=_load_early, daemon=True).start()
     with gr.Group(elem_classes="say"):
         modes = [("Type", TYPED), ("Upload or record", RECORDED)]
-        mode = gr.Radio(modes, value=TYPED, label="Say it", elem_id=f"{name}-mode", elem_classes="say-mode")
+        mode = gr.Radio(modes, value=TYPED, label="Say it", elem_id="speech-mode", elem_classes="say-mode")
         with gr.Column(elem_classes="say-panels"):
             with gr.Column(elem_classes="say-typed"):
                 text, voice, pace = _build_typed(lines)
             with gr.Column(elem_classes="say-recorded"):
-                speech = build_speech("Recording", name)
+                speech = build_speech("Recording")
     speech.change(None, [speech, mode], mode, js=SHOW_RECORDING, api_visibility="private")
     return VoiceInput(mode, speech, text, voice, pace)
 
@@ -99,6 +106,23 @@ def _build_typed(lines: int) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
 def choose(mode: str, speech: Upload | None, text: str | None) -> tuple[Upload | None, str]:
     """Recording and text, of which the one that is not seen is empty."""
     return (None, text or "") if mode == TYPED else (speech, "")
+
+
+def voice_seconds(
+    mode: str, speech: Upload | None, text: str | None, voice: str, pace: float, limit: float
+) -> float | None:
+    """About how long what is given takes to say, in seconds; None where nothing is given yet.
+
+    Raises:
+        ValueError: it cannot be used, or is clearly longer than `limit` seconds.
+        OSError: the recording cannot be read.
+    """
+    speech, text = choose(mode, speech, text)
+    if text.strip():
+        said = SpokenText(text, voice, pace)
+        said.check_length(limit)
+        return said.seconds
+    return probe_speech(uploaded(speech), limit) if speech and speech.get("path") else None
 
 
 def read_voice(
