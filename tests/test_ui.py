@@ -157,7 +157,7 @@ def test_a_run_waits_for_its_inputs_and_says_how_long_it_will_take(action, uploa
     said, button = action.prepare(True, speech, False)
     assert said["text"].startswith("4 s of voice.") and button["interactive"]
     assert "work" not in said["text"]  # nothing has been measured yet
-    *_, made = action.explained(lambda portrait, speech: iter([("video",)]), 1)(None, speech)
+    *_, made = action.explained(lambda portrait, speech: (made for made in [("video",)]), 1)(None, speech)
     assert made == ("", "video")
     assert "By the last video, expect about" in action.prepare(True, speech, False)[0]["text"]
     long = {"path": write_speech(tmp_path / "long.wav", 61.0)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
@@ -116,8 +117,9 @@ class Action:
         def explained(portrait: Upload | None, speech: Upload | None, *settings: Any) -> Iterator[tuple]:
             begun = time.monotonic()
             try:
-                for made in make(portrait, speech, *settings):
-                    yield "", *made
+                with closing(make(portrait, speech, *settings)) as values:  # a cancelled run ends at once
+                    for made in values:
+                        yield "", *made
                 self._pace = (time.monotonic() - begun) / probe_speech(uploaded(speech))
             except gr.Error as error:
                 yield in_page_words(error.message), *[None] * count
