@@ -200,7 +200,7 @@ def test_a_run_waits_for_its_inputs_and_says_how_long_it_will_take(action, uploa
     status, button = action.prepare(True, False, *said)
     assert status["text"].startswith("4 s of speech.") and button["interactive"]
     assert "work" not in status["text"]  # nothing has been measured yet
-    *_, made = action.explained(lambda portrait, *said: iter([("video",)]), 1)(None, *said)
+    *_, made = action.explained(lambda portrait, *said: (made for made in [("video",)]), 1)(None, *said)
     assert made == ("", "video")
     assert "By the last video, expect about" in action.prepare(True, False, *said)[0]["text"]
     long = ("record", {"path": write_speech(tmp_path / "long.wav", 61.0)}, "", "heart", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
@@ -121,8 +122,9 @@ class Action:
         def explained(portrait: Upload | None, *settings: Any) -> Iterator[tuple]:
             begun = time.monotonic()
             try:
-                for made in make(portrait, *settings):
-                    yield "", *made
+                with closing(make(portrait, *settings)) as values:  # a cancelled run ends at once
+                    for made in values:
+                        yield "", *made
                 self._pace = (time.monotonic() - begun) / voice_seconds(*settings[:SAID], self._max_seconds)
             except gr.Error as error:
                 yield in_page_words(error.message), *[None] * count

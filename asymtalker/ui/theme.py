@@ -248,6 +248,7 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
   .masthead p { font-size: 15px; }
   .say-voice > *, .say-voice .form > * { min-width: 100% !important; }
   #examples .gallery { grid-auto-columns: 200px; gap: 12px; }
+  .live .screen { max-height: 280px; }  /* the button that begins is seen, too */
   /* Tabs above the inputs, which come first except in Live. */
   #workbench { flex-direction: column; flex-wrap: nowrap; }
   #work, #work > .tabs { display: contents; }
