@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from asymtalker.ui.channel import ROUTES
 from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.generate import GenerateTab
 from asymtalker.ui.info import build_info
@@ -42,7 +43,7 @@ def build_page(checkpoint: str | None = None, max_seconds: float = 600, live_sec
             with gr.Tab("Generate", id="generate"):
                 GenerateTab(checkpoint, max_seconds).build(page, EXAMPLES)
             with gr.Tab("Live", id="live", render_children=True):
-                LiveTab(checkpoint, live_seconds).build(page, EXAMPLES)
+                LiveTab(checkpoint, live_seconds).build(EXAMPLES)
             with gr.Tab("Compare", id="compare", render_children=True):
                 CompareTab(checkpoint, max_seconds).build(EXAMPLES)
         build_info(checkpoint, max_seconds, live_seconds)
@@ -56,6 +57,7 @@ def launch(page: gr.Blocks, **options: object) -> None:
         show_error=True,
         max_file_size="200mb",
         run_history=False,
+        app_kwargs={"routes": ROUTES},
         **options,
     )
 

@@ -32,6 +32,8 @@ LEAST_GAP, MOST_GAP = 0.7, 1.4
 """Seconds from one click to the next; they differ, so that a pattern of clicks fits in one place only."""
 TOLERANCE = 0.06
 """Seconds by which a gap between two clicks may differ where they are played."""
+LIKELIHOOD = 0.1
+"""Seconds of such a difference that a second of lag weighs as much as."""
 LONGEST = 15.0
 """Seconds of lag that are looked for."""
 SETTLED = 5.0
@@ -82,7 +84,8 @@ LISTEN = """
     const stream = await ask(wanted);
     if (!tapped) {
       tapped = true;
-      const context = new AudioContext(), source = new MediaStreamAudioSourceNode(context, {mediaStream: stream.clone()});
+      const context = new AudioContext();
+      const source = new MediaStreamAudioSourceNode(context, {mediaStream: stream.clone()});
       await listen(context, source, measured.heard);
     }
     return stream;
@@ -95,7 +98,7 @@ LISTEN = """
   }, true);
 })();
 """
-TIME = "(document.querySelector('#live-player canvas') ?? {}).time ?? document.querySelector('#live-player video')?.currentTime ?? 0"
+TIME = "document.querySelector('#live-player canvas').time ?? 0"
 
 
 def click_track(path: Path, seconds: float) -> None:
@@ -113,16 +116,20 @@ def click_track(path: Path, seconds: float) -> None:
 
 
 def match(heard: np.ndarray, played: np.ndarray) -> np.ndarray:
-    """Pairs clicks by the gaps around them; returns (n, 2): when each was heard, and the lag, in seconds."""
+    """Pairs clicks by the gaps around them; returns (n, 2): when each was heard, and the lag, in seconds.
+
+    Of the places that fit, those shortly before are likelier: a wrong one would have to fit as well by chance.
+    """
     pairs = []
-    for number in range(len(played) - 1):
-        gap = played[number + 1] - played[number]
-        fits = [
-            (abs(heard[place + 1] - heard[place] - gap), place)
-            for place in range(len(heard) - 1)
-            if 0 <= played[number] - heard[place] < LONGEST
-        ]
-        if fits and min(fits)[0] < TOLERANCE:
+    for number in range(1, len(played) - 1):
+        gaps = np.diff(played[number - 1 : number + 2])
+        fits = []
+        for place in range(1, len(heard) - 1):
+            lag = played[number] - heard[place]
+            errors = np.abs(np.diff(heard[place - 1 : place + 2]) - gaps)
+            if 0 <= lag < LONGEST and errors.min() < TOLERANCE:
+                fits.append((errors.sum() + LIKELIHOOD * lag, place))
+        if fits:
             place = min(fits)[1]
             pairs.append((heard[place], played[number] - heard[place]))
     return np.array(pairs).reshape(-1, 2)

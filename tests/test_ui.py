@@ -10,13 +10,11 @@ import pytest
 from PIL import Image
 
 from asymtalker.generation import GenerateOptions
-from asymtalker.live import LiveSources, Microphone
 from asymtalker.ui import compare, generate, live
 from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.examples import build_examples, find_examples
 from asymtalker.ui.generate import _read_setting
 from asymtalker.ui.inputs import preview_crop, read_crop, uploaded
-from asymtalker.ui.live import VISITORS, LiveTab
 from tests.conftest import write_speech
 
 
@@ -32,18 +30,7 @@ def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
     alone = generate._seconds(checkpoint, None, minute, None, None)
     assert alone >= 60
     assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
-    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None) == 90
-
-
-def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    sources = LiveSources()
-    tab = LiveTab(checkpoint, 10, sources)
-    for number in range(VISITORS):
-        sources.open(str(number), Microphone(16_000, 10))
-    assert tab.wait()["state"] == "Listening …"
-    sources.open("one more", Microphone(16_000, 10))
-    assert "your turn" in tab.wait()["state"]
+    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None, None) == 90
 
 
 def test_the_crop_follows_its_adjustment(portrait_file, monkeypatch):
