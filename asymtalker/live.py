@@ -124,6 +124,13 @@ class _Act:
         return Cost(made - began, (time.monotonic() - made) / chunk.frames)
 
 
+def make_ready(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: GenerateOptions) -> None:
+    """Does now what a stream of this portrait would begin with, if its frames are rendered."""
+    if pipeline.renderer is not None:
+        portrait = np.asarray(frame_picture(pipeline, crop, options).portrait)
+        pipeline.renderer.prepare(portrait, pipeline.renderer.observe(portrait))
+
+
 def stream_live(
     pipeline: AsymTalkerPipeline,
     crop: PortraitCrop,

@@ -18,6 +18,7 @@ import os
 import tempfile
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,12 @@ from tests import chromium
 from tests.conftest import ROOT, serve_app
 
 RATE = 48_000
-LEAST_GAP, MOST_GAP = 0.7, 1.4
-"""Seconds from one click to the next; they differ, so that a pattern of clicks fits in one place only."""
-TOLERANCE = 0.06
-"""Seconds by which a gap between two clicks may differ where they are played."""
-LIKELIHOOD = 0.1
-"""Seconds of such a difference that a second of lag weighs as much as."""
-LONGEST = 15.0
-"""Seconds of lag that are looked for."""
+APART = 1.1
+"""Seconds from one click to the next."""
+CODES = 0.06 * 1.3 ** np.arange(7)
+"""Seconds between the two bursts of a click, by which it is known: each of seven clicks in a row has another."""
+LONGEST = 7.0
+"""Seconds of lag that are looked for; then the same click comes again."""
 SETTLED = 5.0
 """Seconds after the first frame from which lags count."""
 
@@ -50,7 +49,7 @@ LISTEN = """
         for (let i = 0; i < sound.length; i++) {
           if (Math.abs(sound[i]) < 0.2) continue;
           const at = currentTime + i / sampleRate;
-          if (at - this.last > 0.3) this.port.postMessage(Date.now() + 1000 * i / sampleRate);
+          if (at - this.last > 0.04) this.port.postMessage([Date.now() / 1000 + i / sampleRate, at]);
           this.last = at;
         }
         return true;
@@ -102,36 +101,32 @@ TIME = "document.querySelector('#live-player canvas').time ?? 0"
 
 
 def click_track(path: Path, seconds: float) -> None:
-    """Writes bursts of a buzz of 30 ms, at uneven distances, over a soft hum."""
-    draw = np.random.default_rng(0)
+    """Writes clicks of two bursts of 10 ms over a soft hum."""
     samples = 0.004 * np.sin(2 * np.pi * 150 * np.arange(round(seconds * RATE)) / RATE)
-    burst = np.arange(round(0.03 * RATE)) / RATE
-    burst = 0.8 * np.sign(np.sin(2 * np.pi * 700 * burst))
-    at = 0.6
-    while at + 0.1 < seconds:
-        start = round(at * RATE)
-        samples[start : start + len(burst)] = burst
-        at += draw.uniform(LEAST_GAP, MOST_GAP)
+    burst = 0.8 * np.sign(np.sin(2 * np.pi * 700 * np.arange(round(0.01 * RATE)) / RATE))
+    for number in range(int((seconds - 1) / APART)):
+        for at in (0, CODES[number % len(CODES)]):
+            start = round((0.6 + APART * number + at) * RATE)
+            samples[start : start + len(burst)] = burst
     soundfile.write(path, samples, RATE)
 
 
-def match(heard: np.ndarray, played: np.ndarray) -> np.ndarray:
-    """Pairs clicks by the gaps around them; returns (n, 2): when each was heard, and the lag, in seconds.
+def read_clicks(bursts: list[list[float]]) -> list[tuple[float, int]]:
+    """Finds clicks in bursts (time of day, time of the sound); returns when each was, and which code it has."""
+    clicks = []
+    for (when, first), (_, second) in pairwise(bursts):
+        ratios = np.abs(np.log((second - first) / CODES))
+        if ratios.min() < np.log(1.3) / 2.1:
+            clicks.append((when, int(ratios.argmin())))
+    return clicks
 
-    Of the places that fit, those shortly before are likelier: a wrong one would have to fit as well by chance.
-    """
+
+def match(heard: list[tuple[float, int]], played: list[tuple[float, int]]) -> np.ndarray:
+    """Pairs clicks of the same code; returns (n, 2): when each was heard, and the lag, in seconds."""
     pairs = []
-    for number in range(1, len(played) - 1):
-        gaps = np.diff(played[number - 1 : number + 2])
-        fits = []
-        for place in range(1, len(heard) - 1):
-            lag = played[number] - heard[place]
-            errors = np.abs(np.diff(heard[place - 1 : place + 2]) - gaps)
-            if 0 <= lag < LONGEST and errors.min() < TOLERANCE:
-                fits.append((errors.sum() + LIKELIHOOD * lag, place))
-        if fits:
-            place = min(fits)[1]
-            pairs.append((heard[place], played[number] - heard[place]))
+    for when, code in played:
+        before = [at for at, other in heard if other == code and 0 <= when - at < LONGEST]
+        pairs += [(at, when - at) for at in before[-1:]]
     return np.array(pairs).reshape(-1, 2)
 
 
@@ -218,11 +213,17 @@ def run(page: Page, tab, seconds: float, stall: bool) -> dict[str, float]:
     skipped = float(tab.locator(".skipped").inner_text().replace("–", "0"))
     state = tab.locator("#live-player .state").inner_text()
     tab.get_by_role("button", name="Stop", exact=True).first.click()
-    pairs = match(np.array(measured["heard"]) / 1000, np.array(measured["played"]) / 1000)
+    heard = read_clicks(measured["heard"])
+    pairs = match(heard, read_clicks(measured["played"]))
     pairs = pairs[pairs[:, 0] > shown + SETTLED]
     lags = pairs[:, 1] + measured["latency"]
     figures = {"first_frame": first, **cores, "skipped": skipped, "output_latency": measured["latency"]}
-    figures |= {"clicks": len(measured["heard"]), "found": len(lags), "state": state, "load": os.getloadavg()[0]}
+    figures |= {
+        "clicks": sum(when > shown + SETTLED for when, _ in heard),
+        "found": len(lags),
+        "state": state,
+        "load": os.getloadavg()[0],
+    }
     if cut:
         early, late = lags[pairs[:, 0] < cut], lags[pairs[:, 0] > cut + 5]
         return figures | spread("before_stall_", early) | spread("after_stall_", late)

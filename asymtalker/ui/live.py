@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import gradio as gr
 
 from asymtalker.generation import GenerateOptions, load_pipeline
 from asymtalker.listening import BEHIND
-from asymtalker.live import LiveChunk, Writer, stream_live
+from asymtalker.live import LiveChunk, Writer, make_ready, stream_live
 from asymtalker.media.packets import PacketWriter
 from asymtalker.media.picture import View
 from asymtalker.media.portrait import PortraitCrop
@@ -113,15 +113,19 @@ class LiveTab:
         channel.end()
 
     def exchange(self, request: gr.Request, *settings: Any) -> None:
-        """Another portrait, or another part of it: it takes over at once where the visitor is live."""
-        channel = self._channels.of(request.session_hash)
-        if channel is None or not (settings[0] or {}).get("path"):
+        """Another portrait, or another part of it: it takes over at once where the visitor is live, and is made ready
+        where not."""
+        if not (settings[0] or {}).get("path"):
             return
         try:
             options, found = self._read(*settings)
         except (ValueError, OSError):
             return  # the crop's preview says why; the stream goes on with the portrait it has
-        channel.portraits.leave((found, options))
+        channel = self._channels.of(request.session_hash)
+        if channel is not None:
+            channel.portraits.leave((found, options))
+        else:
+            make_ready(load_pipeline(self.checkpoint), found, options)
 
     def stream(
         self,
@@ -164,7 +168,7 @@ class LiveTab:
     ) -> tuple[GenerateOptions, PortraitCrop]:
         adjustments, shown = crop_and_view[:-3], crop_and_view[-3:]
         options = GenerateOptions(steps=steps, label=label, max_seconds=self.max_seconds, **read_view(*shown))
-        return options, read_crop(portrait, *adjustments)
+        return options, _find_crop((portrait or {}).get("path"), *adjustments)
 
     def build(self, examples: Path) -> None:
         """Lays the tab out inside the current `gr.Blocks`.
@@ -203,6 +207,12 @@ class LiveTab:
         piece, figures = gr.File(label="Piece", visible=False), gr.JSON(label="Figures", visible=False)
         call = gr.Button(visible=False)
         call.click(self.stream, inputs, [piece, figures], api_name="live", **action)
+
+
+@lru_cache(maxsize=2)
+def _find_crop(path: str | None, *adjustments: Any) -> PortraitCrop:
+    """What `read_crop` finds; a portrait is chosen some time before its stream begins."""
+    return read_crop({"path": path}, *adjustments)
 
 
 def _stream(
