@@ -13,7 +13,7 @@ from asymtalker import listening
 from asymtalker import live as live_module
 from asymtalker.generation import GenerateOptions
 from asymtalker.listening import LiveSpeech
-from asymtalker.live import Microphone, stream_live
+from asymtalker.live import Microphone, make_ready, stream_live
 from asymtalker.media.packets import PacketWriter
 from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
@@ -220,6 +220,17 @@ def several():
     pipeline.register_to_config(live_window_frames=13)
     pipeline.live_layout = pipeline.layout.holding(13)
     return pipeline
+
+
+def test_a_portrait_is_made_ready_once(several, crop):
+    portrait = np.asarray(crop.image)
+    observed = several.renderer.observe(portrait)
+    make_ready(several, crop, GenerateOptions(view="square", max_side=512))
+    face = several.renderer.prepare(portrait, observed)
+    assert several.renderer.prepare(portrait, observed) is face
+    others = [several.renderer.prepare(np.roll(portrait, shift), observed) for shift in (1, 2)]
+    assert others[0] is not others[1]
+    assert several.renderer.prepare(portrait, observed) is not face  # only the last few are kept
 
 
 @pytest.mark.parametrize(
