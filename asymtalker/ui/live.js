@@ -10,7 +10,7 @@ const LATE = 4; // seconds of lag that are spoken of
 const ALLOWED = 0.06, ALLOWED_WHOLE = 0.12; // how much faster than real time it may play to catch up
 const canvas = find('canvas'), pen = canvas.getContext('2d', {alpha: false});
 const text = new TextDecoder();
-const RECORDING = 'Or play a recording: below, under “No microphone?”.';
+const RECORDING = 'Or play a recording, under “No microphone?”.';
 const MICROPHONE = { // what to do where the browser gives no sound
   NotAllowedError: 'This page may not use the microphone. Allow it in the browser, beside the address, and press Record again.',
   NotFoundError: 'There is no microphone. Connect one and press Record again.',
@@ -90,13 +90,15 @@ class Pictures { // decodes, and draws the picture of a moment
 class Player { // plays pieces as they come, a little after they came
   constructor() {
     this.pictures = new Pictures(); this.spans = []; this.slack = [];
-    this.edge = 0; this.cushion = LEAST; this.begun = false;
+    this.edge = 0; this.cushion = LEAST; this.begun = false; this.quickest = Infinity;
     this.timer = setTimeout(() => this.tick(), 20);
   }
   put(head, packets, sound) {
     this.pictures.put(head, packets);
     if (!sound.length) return;
     const now = context.currentTime, slack = this.edge - now;
+    const way = performance.now() / 1000 - head.sent; // by two clocks, which differ by what the quickest piece tells
+    this.quickest = Math.min(this.quickest, way);
     if (slack < 0.005) { // it came too late, or is the first
       if (this.begun) this.cushion = Math.min(this.cushion + 0.03, MOST);
       this.edge = now + this.cushion;
@@ -122,7 +124,8 @@ class Player { // plays pieces as they come, a little after they came
     const at = Math.round(this.edge * RATE) / RATE; // between samples it would be resampled
     source.start(at);
     this.edge = at + head.seconds / speed;
-    this.spans.push({from: head.start, at, until: this.edge, speed, source, lag: head.age + at - now + this.delay()});
+    const lag = head.age + way - this.quickest + at - now + this.delay();
+    this.spans.push({from: head.start, at, until: this.edge, speed, source, lag});
   }
   delay() {
     return context.outputLatency || 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -105,12 +106,12 @@ class LiveTab:
             arguments = (self.checkpoint, found, source, options, writer, channel.portraits)
             with closing(stream_on_device(*arguments)) as chunks:
                 for chunk in chunks:
-                    channel.send(
-                        _figures(chunk) | {"codec": chunk.mime, "size": chunk.size, "whole": whole}, chunk.data
-                    )
+                    head = {"codec": chunk.mime, "size": chunk.size, "whole": whole, "sent": time.monotonic()}
+                    channel.send(_figures(chunk) | head, chunk.data)
         except (ValueError, OSError) as error:
             channel.send({"trouble": str(error)})
-        channel.end()
+        finally:
+            channel.end()
 
     def exchange(self, request: gr.Request, *settings: Any) -> None:
         """Another portrait, or another part of it: it takes over at once where the visitor is live, and is made ready

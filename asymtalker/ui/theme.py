@@ -116,8 +116,9 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .shows canvas { opacity: 1; }
 .live .shows .empty { display: none; }
 .live .controls { display: flex; gap: 10px; margin-top: 10px; }
-.live .controls button { flex: 1; border: 0; line-height: 1.5; padding: var(--button-large-padding); border-radius: var(--button-large-radius);
-  font-size: var(--button-large-text-size); font-weight: var(--button-large-text-weight); cursor: pointer; }
+.live .controls button { flex: 1; border: 0; line-height: 1.5; padding: var(--button-large-padding);
+  border-radius: var(--button-large-radius); font-size: var(--button-large-text-size);
+  font-weight: var(--button-large-text-weight); cursor: pointer; }
 .live .record { background: var(--button-primary-background-fill); color: var(--button-primary-text-color); }
 .live .stop { background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); }
 .live .controls button:disabled { opacity: 0.5; cursor: default; }
