@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
+from asymtalker.ui.channel import ROUTES
 from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.examples import build_gallery
 from asymtalker.ui.generate import GenerateTab
@@ -55,7 +56,7 @@ def build_page(checkpoint: str | None = None, max_seconds: float = 600, live_sec
                 with gr.Tab("Generate", id="generate"):
                     GenerateTab(checkpoint, max_seconds).build(page, portrait, said, gallery)
                 with gr.Tab("Live", id="live", render_children=True):
-                    LiveTab(checkpoint, live_seconds).build(page, portrait, said)
+                    LiveTab(checkpoint, live_seconds).build(portrait, said)
                 with gr.Tab("Compare", id="compare", render_children=True):
                     CompareTab(checkpoint, max_seconds).build(portrait, said)
         build_info(checkpoint, max_seconds, live_seconds)
@@ -69,7 +70,7 @@ def launch(page: gr.Blocks, **options: object) -> None:
         css=CSS,
         js=ACCESS,
         enable_monitoring=False,
-        app_kwargs={"middleware": [Middleware(SocialTags, picture=COVER)]},
+        app_kwargs={"routes": ROUTES, "middleware": [Middleware(SocialTags, picture=COVER)]},
         show_error=True,
         max_file_size="200mb",
         run_history=False,

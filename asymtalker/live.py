@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from asymtalker import AsymTalkerPipeline
 from asymtalker.generation import GenerateOptions, draw_seed, frame_picture, stream_chunks
+from asymtalker.listening import LiveSpeech
+from asymtalker.media.packets import PacketWriter
 from asymtalker.media.portrait import PortraitCrop
-from asymtalker.media.reading import PacedSource
 from asymtalker.media.speech import SpeechResampler
-from asymtalker.media.spool import PacedSpeech, SpeechSource, SpeechSpool, StreamClosed
-from asymtalker.media.video import FragmentWriter, SegmentWriter
+from asymtalker.media.spool import Handover, SpeechSource, SpeechSpool, StreamClosed
+from asymtalker.media.video import FragmentWriter
+from asymtalker.pace import Cost, Pace, choose_pace, live_layouts
+from asymtalker.pipeline import Chunk
 
-BLOCK_FRAMES = 2  # the pipeline is handed sound in pieces of so many frames
-BEHIND = 0.4  # seconds of sound that wait when a chunk starts; from here on chunks get fewer steps
-MAX_BEHIND = 0.9  # seconds of sound that may wait beyond a chunk's length; from here on sound is skipped
-PATIENCE = 5.0  # seconds without any sound, after which the microphone is taken for gone
-CLOCK_MEMORY = 4.0  # seconds
-POLL = 0.02  # seconds
+Writer = Callable[..., FragmentWriter | PacketWriter]
+"""Of `size`, `fps`, `sampling_rate`, `label` and `moving`, as these classes take them."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class LiveChunk:
     """The next piece of a live video.
 
     Attributes:
-        data: the next piece of a fragmented mp4; one after the other they are the video. With `SegmentWriter`, an mp4
-            of this piece alone.
-        mime: type and codecs of that mp4.
+        data: the next piece; see `FragmentWriter` and `PacketWriter`.
+        mime: type and codecs of these pieces.
+        size: (width, height) of its frames in pixels; another one after another portrait was given.
         start, seconds: where in the video it belongs, and how long it is.
         age: seconds since its first sound was spoken.
         behind: seconds of sound that waited when it was begun; near 0 where generation keeps up.
@@ -42,121 +42,13 @@ class LiveChunk:
 
     data: bytes
     mime: str
+    size: tuple[int, int]
     start: float
     seconds: float
     age: float
     behind: float
     skipped: float
     steps: int
-
-
-class LiveSpeech(Iterator[np.ndarray]):
-    """What the pipeline listens to: hands on sound as it comes, and says how many steps there is time for.
-
-    A chunk's worth of sound comes while a chunk is made. Where `MAX_BEHIND` seconds more than that wait, all but the
-    newest is skipped: the lag stays bounded.
-
-    Args:
-        source: where the sound comes from.
-        sampling_rate, fps: of sound and video.
-        chunk_frames: frames that are made at a time.
-        steps: denoising steps while there is time.
-        max_seconds: length at which the stream ends; None sets no limit.
-    """
-
-    def __init__(
-        self,
-        source: SpeechSource,
-        sampling_rate: int,
-        fps: int,
-        chunk_frames: int,
-        steps: int,
-        max_seconds: float | None,
-    ) -> None:
-        self._source, self._rate, self._steps = source, sampling_rate, steps
-        self._frame = sampling_rate // fps
-        self._most = chunk_frames * self._frame + round(MAX_BEHIND * sampling_rate)
-        self._limit = None if max_seconds is None else round(max_seconds * sampling_rate)
-        self._position = self._skipped = 0
-        self._clock = _RecordingClock()
-        self._heard: list[np.ndarray] = []
-        self.steps, self.behind = steps, 0.0
-
-    @property
-    def skipped(self) -> float:
-        """Seconds left out so far."""
-        return self._skipped / self._rate
-
-    def age(self, seconds: float) -> float:
-        """Seconds since what is heard `seconds` into the video was spoken."""
-        return time.monotonic() - self._clock.began - seconds - self.skipped
-
-    def choose_steps(self) -> int:
-        """The steps of the chunk that starts now: one fewer where generation is behind, one more where it has time."""
-        self.behind = (self._source.available() - self._position) / self._rate
-        change = -1 if self.behind > BEHIND else 1
-        self.steps = min(max(self.steps + change, 1), self._steps)
-        return self.steps
-
-    def take(self, frames: int) -> np.ndarray:
-        """The sound of the next frames, float32 (samples,)."""
-        heard, count = np.concatenate([*self._heard, np.zeros(0, np.float32)]), frames * self._frame
-        self._heard = [heard[count:]]
-        return np.pad(heard[:count], (0, max(count - len(heard), 0)))
-
-    def __next__(self) -> np.ndarray:
-        stop = self._wait()
-        if stop == self._position:
-            if self._clock.began is None:
-                raise ValueError(f"No sound came within {PATIENCE:g} s: allow this page to use the microphone.")
-            raise StopIteration
-        block = self._source.read(self._position, stop)
-        self._position = stop
-        self._heard.append(block)
-        return block
-
-    def _wait(self) -> int:
-        """Waits for a block of sound; returns where it stops, or the position where the speech has ended."""
-        wanted, deadline = BLOCK_FRAMES * self._frame, time.monotonic() + PATIENCE
-        while True:
-            ended = self._source.ended()  # asked first: what comes between the two questions is not lost
-            available = self._source.available()
-            if available:
-                self._clock.see(available / self._rate)
-            self._skip(available)
-            if self._limit is not None and available >= self._limit + self._skipped:
-                available, ended = self._limit + self._skipped, True
-            if available - self._position >= wanted:
-                return self._position + wanted
-            if ended or time.monotonic() > deadline:
-                return available
-            time.sleep(POLL)
-
-    def _skip(self, available: int) -> None:
-        waiting = available - self._position
-        if waiting > self._most:
-            left_out = (waiting - BLOCK_FRAMES * self._frame) // self._frame * self._frame
-            self._position += left_out
-            self._skipped += left_out
-
-
-class _RecordingClock:
-    """When a recording began, by how much of it has come: the earliest moment that the last seconds speak for.
-
-    A busy browser loses sound, by which a recording falls behind for good; what was lost is no lag.
-    """
-
-    def __init__(self) -> None:
-        self.began: float | None = None
-        self._lately, self._since = float("inf"), 0.0
-
-    def see(self, seconds: float) -> None:
-        """Takes note that so much has come by now."""
-        now = time.monotonic()
-        self._lately = min(self._lately, now - seconds)
-        self.began = self._lately if self.began is None else min(self.began, self._lately)
-        if now - self._since > CLOCK_MEMORY:
-            self.began, self._lately, self._since = self._lately, now - seconds, now
 
 
 class Microphone:
@@ -184,38 +76,59 @@ class Microphone:
             else:
                 self.spool.end()
 
+    def end(self) -> None:
+        """Nothing more will be heard; what was said is still used."""
+        self.spool.end()
+
     def close(self) -> None:
         self.spool.close()
 
 
-LiveInput = Microphone | PacedSpeech | PacedSource
+class _Act:
+    """The part of a stream in which one face speaks.
+
+    Args:
+        crop: the portrait.
+        pace: window and size.
+    """
+
+    def __init__(
+        self,
+        pipeline: AsymTalkerPipeline,
+        crop: PortraitCrop,
+        speech: LiveSpeech,
+        options: GenerateOptions,
+        pace: Pace,
+        writer: Writer,
+    ) -> None:
+        options = replace(options, max_side=min(options.max_side, pace.max_side))
+        self._view = frame_picture(pipeline, crop, options)
+        settings = (self._view.size, pipeline.fps, pipeline.sampling_rate, options.label, self._view.moving)
+        self._open = lambda: writer(*settings)
+        self.writer, self.size = self._open(), self._view.size
+        steps, seed = speech.choose_steps, draw_seed(options)
+        self.chunks = stream_chunks(pipeline, self._view.portrait, speech, seed, options, steps, pace.window_frames)
+
+    def push(self, chunk: Chunk, speech: LiveSpeech, omitted: int = 0) -> bytes:
+        """Renders a chunk but for its first frames, and encodes it with its sound; returns the piece."""
+        frames = chunk.render()[omitted:]
+        speech.take(omitted)
+        return self.writer.push(self._view.place(frames), speech.take(len(frames)))
+
+    def measure(self, speech: LiveSpeech) -> Cost:
+        """Makes the first chunk, of silence, and throws it away."""
+        began = time.monotonic()
+        chunk = next(self.chunks)
+        made = time.monotonic()
+        self._open().push(self._view.place(chunk.render()), speech.take(chunk.frames))
+        return Cost(made - began, (time.monotonic() - made) / chunk.frames)
 
 
-class LiveSources:
-    """What the visitors of a page speak into: one each, so that one visitor has one stream."""
-
-    def __init__(self) -> None:
-        self._inputs: dict[str, LiveInput] = {}
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def open(self, visitor: str, source: LiveInput) -> None:
-        """Takes the place of what the visitor had before, which is closed."""
-        self.close(visitor)
-        self._inputs[visitor] = source
-
-    def microphone(self, visitor: str) -> Microphone | None:
-        """The visitor's microphone, if there is one."""
-        source = self._inputs.get(visitor)
-        return source if isinstance(source, Microphone) else None
-
-    def close(self, visitor: str, source: LiveInput | None = None) -> None:
-        """Closes what the visitor has; with `source`, only that."""
-        if source is None or self._inputs.get(visitor) is source:
-            source = self._inputs.pop(visitor, None)
-        if source is not None:
-            source.close()
+def make_ready(pipeline: AsymTalkerPipeline, crop: PortraitCrop, options: GenerateOptions) -> None:
+    """Does now what a stream of this portrait would begin with, if its frames are rendered."""
+    if pipeline.renderer is not None:
+        portrait = np.asarray(frame_picture(pipeline, crop, options).portrait)
+        pipeline.renderer.prepare(portrait, pipeline.renderer.observe(portrait))
 
 
 def stream_live(
@@ -223,35 +136,100 @@ def stream_live(
     crop: PortraitCrop,
     source: SpeechSource,
     options: GenerateOptions,
-    writer: type[FragmentWriter | SegmentWriter] = FragmentWriter,
+    writer: Writer = FragmentWriter,
+    portraits: Handover | None = None,
 ) -> Iterator[LiveChunk]:
-    """Makes the video while the speech is being spoken.
+    """Makes the video while the speech is being spoken, in chunks as short and pictures as large as the machine allows.
 
     Closing the iterator, or the source, frees the stream.
 
     Args:
         options: `max_seconds` is where the stream ends.
         writer: what makes the pieces.
+        portraits: pairs of a portrait and options that are to take over while the stream goes on. The writer then
+            makes pieces that begin anew, so it has to be a `PacketWriter`.
 
     Raises:
         ValueError: no sound came.
     """
+    shortest = live_layouts(pipeline)[0]
+    lookahead = pipeline.speech_encoder.lookahead_frames
+    lead = shortest.new_frames + lookahead  # silence, just enough for the chunk that is measured
     steps = options.steps or pipeline.config.num_inference_steps
-    layout = pipeline.live_layout
-    speech = LiveSpeech(source, pipeline.sampling_rate, pipeline.fps, layout.new_frames, steps, options.max_seconds)
-    view = frame_picture(pipeline, crop, options)
-    seed, window = draw_seed(options), layout.window_frames
-    stream = stream_chunks(pipeline, view.portrait, speech, seed, options, speech.choose_steps, window)
-    video = writer(view.size, pipeline.fps, pipeline.sampling_rate, options.label, view.moving)
-    end = 0.0
-    with suppress(StreamClosed), closing(stream) as chunks:
-        for chunk in chunks:
-            source.available()  # raises where it was closed while the chunk was made: nobody wants to see that one
-            start, end = end, end + chunk.frames / pipeline.fps
-            data = video.push(view.place(chunk.render()), speech.take(chunk.frames))
-            yield LiveChunk(
-                data, video.mime, start, end - start, speech.age(start), speech.behind, speech.skipped, speech.steps
-            )
-        yield LiveChunk(
-            video.close(), video.mime, end, 0.0, speech.age(end), speech.behind, speech.skipped, speech.steps
-        )
+    speech = LiveSpeech(
+        source, pipeline.sampling_rate, pipeline.fps, shortest.new_frames, steps, options.max_seconds, lead
+    )
+    with suppress(StreamClosed), ThreadPoolExecutor(2, "live") as threads:
+        try:
+            act = _Act(pipeline, crop, speech, options, Pace(shortest.window_frames, options.max_side), writer)
+            cost = act.measure(speech)
+            pace = choose_pace(pipeline, cost, options.max_side, max(act.size))
+            if pace != Pace(shortest.window_frames, options.max_side):
+                act.chunks.close()
+                speech.take(lookahead)
+                act, lookahead = _Act(pipeline, crop, speech, options, pace, writer), 0
+                speech.hold(pipeline.layout.holding(pace.window_frames).new_frames)
+            begin = _beginner(pipeline, speech, pace, writer)
+            yield from _perform(act, source, speech, threads, pipeline.fps, lookahead, begin, portraits)
+        finally:
+            speech.close()
+
+
+def _beginner(
+    pipeline: AsymTalkerPipeline, speech: LiveSpeech, pace: Pace, writer: Writer
+) -> Callable[[PortraitCrop, GenerateOptions], _Act]:
+    """What makes another portrait ready to take over."""
+    return lambda crop, options: _Act(pipeline, crop, speech, options, pace, writer)
+
+
+def _perform(
+    act: _Act,
+    source: SpeechSource,
+    speech: LiveSpeech,
+    threads: ThreadPoolExecutor,
+    fps: int,
+    omitted: int,
+    begin: Callable[[PortraitCrop, GenerateOptions], _Act],
+    portraits: Handover | None,
+) -> Iterator[LiveChunk]:
+    """Renders and encodes chunks while the next are generated; one chunk waits at the most."""
+    end, coming = 0.0, None
+    pending = threads.submit(next, act.chunks, None)
+    while (chunk := pending.result()) is not None:
+        source.available()  # raises where it was closed while the chunk was made: nobody wants to see that one
+        steps = speech.steps
+        coming = coming or _next_act(threads, begin, portraits)
+        taking_over = coming is not None and coming.done()
+        if not taking_over:
+            pending = threads.submit(next, act.chunks, None)
+        omitted = min(omitted, chunk.frames)  # a recording may be as short as that
+        data = act.push(chunk, speech, omitted)
+        start, end = end, end + (chunk.frames - omitted) / fps
+        omitted = 0
+        yield _as_chunk(act, data, start, end, speech, steps)
+        if taking_over:
+            act.chunks.close()
+            speech.rewind()
+            act, coming = coming.result(), None
+            pending = threads.submit(next, act.chunks, None)
+    yield _as_chunk(act, act.writer.close(), end, end, speech, speech.steps)
+
+
+def _next_act(threads: ThreadPoolExecutor, begin: Callable[..., _Act], portraits: Handover | None) -> Future | None:
+    """Has the next portrait made ready, if one was given."""
+    given = portraits.take() if portraits is not None else None
+    return None if given is None else threads.submit(begin, *given)
+
+
+def _as_chunk(act: _Act, data: bytes, start: float, end: float, speech: LiveSpeech, steps: int) -> LiveChunk:
+    return LiveChunk(
+        data,
+        act.writer.mime,
+        act.size,
+        start,
+        end - start,
+        speech.age(start),
+        speech.behind,
+        speech.skipped,
+        steps,
+    )

@@ -103,7 +103,8 @@ class AsymTalkerPipeline(DiffusionPipeline):
         renderer: moves the portrait in its own pixels, for an autoencoder of motion frames; without one, frames are
             what the autoencoder decodes.
         window_frames, continuity_frames: see `asymtalker.chunks.WindowLayout`.
-        live_window_frames: frames of a window in a live stream, for a checkpoint of several lengths; None: the same.
+        live_window_frames: frames of a window in a live stream, at most, for a checkpoint that was trained for several
+            lengths from one new latent frame on; None: the same.
         first_continuity_frames: frames of the still portrait that the first window starts from; None: as many as every
             window carries. The public FlashHead weights start from one. A window drops `continuity_frames` either way.
         num_inference_steps: steps that the checkpoint was trained for.

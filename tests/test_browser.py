@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's Chromium, driven by Playwright, without a network."""
 
+import json
 import os
 import re
 import shutil
@@ -109,18 +110,30 @@ def test_upload_generate_play(page, portrait_file, speech_file):
 
 def test_type_listen_generate_play(page):
     page.locator("input[type=file][accept*=image]").first.set_input_files(ROOT / "examples" / "nora.jpg")
-    expect(page.get_by_alt_text("The part of the portrait that is animated").first).to_be_visible()
-    page.get_by_placeholder("Type what the portrait shall say").first.fill("Hello there. Nice to meet you.")
-    page.get_by_role("button", name="Listen").first.click()
-    alone = page.get_by_label("The voice alone").first
+    expect(page.get_by_alt_text("The part of the portrait that is animated")).to_be_visible()
+    expect(page.locator(".status").first).to_contain_text("Now type what it shall say")
+    text = page.get_by_placeholder("Type what the portrait shall say")
+    text.fill("Hello there. Nice to meet you.")
+    page.get_by_role("button", name="Listen").click()
+    alone = page.get_by_label("The voice alone")
     wait_until(lambda: alone.count() and alone.evaluate("sound => sound.currentTime") > 0.2, seconds=20)
-    page.get_by_role("button", name="Generate").click()
-    expect(page.locator("dl.figures").first).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
+    expect(page.locator(".status").first).to_contain_text("s of speech")
+    generate(page).click()
+    expect(page.locator("#result .figures")).to_contain_text(re.compile(r"Seed\s*\d"), timeout=60_000)
     expect_playing(page, 640)
     assert page.evaluate("document.querySelector('#video video').webkitAudioDecodedByteCount") > 0
     assert page.evaluate("document.querySelector('#video video').duration") > 2
-    page.get_by_label("Upload or record").first.check()
-    expect(page.get_by_placeholder("Type what the portrait shall say").first).to_be_hidden()
+    page.get_by_label("Upload or record").check()
+    expect(text).to_be_hidden()
+    expect(generate(page)).to_be_disabled()  # there is no recording
+    page.get_by_label("Type").check()
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.get_by_role("button", name="Compare", exact=True)).to_be_enabled()
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_text("No microphone?").click()
+    page.get_by_role("button", name="Play it").click()
+    expect(said(page)).to_contain_text(re.compile(r"Ended after [2-4]\.\d s"), timeout=30_000)
+    expect(page.locator("#live-player .skipped")).to_have_text("0.0")
 
 
 def places(page):
@@ -145,7 +158,9 @@ def test_an_example_plays_in_one_click_and_gives_portrait_and_voice_to_all_tabs(
     page.evaluate("document.querySelector('#video video').pause()")
     page.get_by_role("tab", name="Compare").click()
     expect(page.get_by_role("button", name="Compare", exact=True)).to_be_enabled()
+    page.get_by_label("Type").check()
     page.get_by_role("button", name="Play the example Nora").click()
+    expect(page.get_by_label("Upload or record")).to_be_checked()
     expect(page.locator("#portrait img")).to_have_attribute("src", re.compile("nora.jpg"))
     assert page.evaluate("document.querySelector('#video video').src").endswith("amara.mp4")  # unseen, it stays silent
 
@@ -279,73 +294,154 @@ def open_live(page, portrait=ROOT / "examples" / "nora.jpg"):
 
 
 def live_state(page):
+    """Seconds of the stream that were shown, the picture's width, and the lag that the page says."""
     return page.evaluate(
-        "() => { const video = document.querySelector('#live-player video');"
-        " return {time: video.currentTime, width: video.videoWidth, error: video.error,"
+        "() => { const canvas = document.querySelector('#live-player canvas');"
+        " return {time: canvas.time ?? 0, width: canvas.width,"
         " lag: parseFloat(document.querySelector('#live-player .lag').textContent)}; }"
     )
 
 
-PLAYS = "!document.querySelector('#live-player video').paused"
+def record(tab):
+    tab.get_by_role("button", name="Record", exact=True).click()
+
+
+def stop(tab):
+    tab.get_by_role("button", name="Stop", exact=True).click()
+
+
+def said(tab):
+    return tab.locator("#live-player .state")
+
+
+def wait_for_live(page, seconds=0.1):
+    """Waits until so many seconds of the stream were shown."""
+    wait_until(lambda: live_state(page)["time"] > seconds, seconds=30)
 
 
 def test_live_follows_the_microphone(page, app_folder):
     tab = open_live(page)
-    tab.get_by_role("button", name="Record", exact=True).click()
-    wait_until(lambda: live_state(page)["time"] > 1, seconds=30)
+    record(tab)
+    wait_for_live(page, 1)
+    expect(said(tab)).to_have_text("Live.")
     lags, begun = [], live_state(page)["time"]
     for _ in range(8):
         page.wait_for_timeout(500)
         lags.append(live_state(page)["lag"])
-    state = live_state(page)
-    assert (state["width"], state["error"]) == (512, None)
+    assert live_state(page)["width"] == 512
     wait_until(lambda: live_state(page)["time"] - begun > 2, seconds=30)
-    assert min(lags) > 0.5 and max(lags) < 10  # a machine may be busy; what must not be is that it grows and grows
+    assert min(lags) > 0.2 and max(lags) < 5  # a machine may be busy; what must not be is that it grows and grows
     assert list(app_folder.glob("asymtalker-live-*"))
-    tab.get_by_role("button", name="Stop", exact=True).first.click()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
-    state = tab.locator("#live-player .state")
-    expect(state).to_contain_text("Stopped", timeout=1000)
+    stop(tab)
+    expect(said(tab)).to_contain_text("Stopped", timeout=1000)
     stopped = live_state(page)["time"]
-    page.wait_for_timeout(1500)  # longer than what was on its way
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
+    page.wait_for_timeout(500)  # longer than what was on its way
     assert live_state(page)["time"] == stopped
-    expect(state).to_contain_text("Stopped")
+    expect(said(tab)).to_contain_text("Stopped")
 
 
-def test_live_begins_again_as_soon_as_it_was_stopped(page, app_folder):
+def test_live_begins_again_as_soon_as_it_was_stopped_with_figures_of_its_own(page, app_folder):
     tab = open_live(page)
     for _ in range(3):
-        tab.get_by_role("button", name="Record", exact=True).click()
-        wait_until(lambda: page.evaluate(PLAYS) and live_state(page)["time"] > 0.1, seconds=30)
-        tab.get_by_role("button", name="Stop", exact=True).first.click()
-        expect(tab.locator("#live-player .state")).to_contain_text("Stopped")
+        record(tab)
+        assert tab.locator("#live-player dd").all_inner_texts() == ["– s", "–", "– s"]
+        wait_for_live(page)
+        stop(tab)
+        expect(said(tab)).to_contain_text("Stopped")
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
 
 
-def test_live_goes_by_hls_where_media_source_does_not_play(page, app_folder):
+def test_live_goes_by_jpeg_where_pictures_cannot_be_decoded_one_by_one(page):
+    page.add_init_script("delete window.VideoDecoder")
+    page.reload()
+    tab = open_live(page)
+    record(tab)
+    wait_for_live(page, 0.5)
+    assert live_state(page)["width"] == 512
+    expect(said(tab)).to_have_text("Live.")
+    assert len(page.evaluate(COLORS)) > 50  # a picture, and not a plain canvas
+
+
+COLORS = """() => {
+  const canvas = document.querySelector('#live-player canvas'), {width, height} = canvas;
+  const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+  return [...new Set(new Uint32Array(pixels.buffer))];
+}"""
+
+
+def test_another_portrait_takes_over_while_live(page, portrait_file):
+    tab = open_live(page)
+    record(tab)
+    wait_for_live(page, 0.5)
+    before = live_state(page)["time"]
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.locator("input[type=file][accept*=image]").first.set_input_files(portrait_file)
+    page.get_by_text("Adjust the crop").click()
+    page.get_by_label("Find the face").uncheck()  # it has none: until then the first portrait stays
+    wait_until(lambda: live_state(page)["width"] == 160, seconds=30)
+    after = live_state(page)["time"]
+    assert after > before  # the same stream
+    wait_for_live(page, after + 0.5)
+    expect(said(tab)).to_have_text("Live.")
+
+
+def test_live_catches_up_after_the_network_has_stalled(page):
+    held, starts, stalled = [], [], [False]
+
+    def forward(socket):
+        server = socket.connect_to_server()
+
+        def pass_on(message):
+            held.append(message)
+            while held and not stalled[0]:
+                message = held.pop(0)
+                head = json.loads(message[4 : 4 + int.from_bytes(message[:4], "little")])
+                starts.append(head.get("start", 0))
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    page.route_web_socket(re.compile("/live/line"), forward)
+    tab = open_live(page)
+    record(tab)
+    wait_for_live(page, 0.5)
+    stalled[0] = True
+    for _ in range(100):
+        page.wait_for_timeout(100)
+        if len(held) >= 25:  # four seconds or more
+            break
+    expect(said(tab)).to_contain_text("stalled")
+    stalled[0] = False
+    page.wait_for_timeout(300)  # the next piece takes those with it that were held
+    assert not held and max(starts) > 4
+    wait_for_live(page, max(starts) - 1.2)
+    page.wait_for_timeout(500)
+    assert live_state(page)["time"] > max(starts) - 1.5
+    expect(said(tab)).to_have_text("Live.")
+
+
+def test_an_unplugged_microphone_is_said_and_a_recording_is_offered(page):
     page.add_init_script(
-        "const real = MediaSource.isTypeSupported.bind(MediaSource);"
-        "MediaSource.isTypeSupported = type => !type.includes('avc1.64001f') && real(type);"  # the player asks for this
+        "const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);"
+        "navigator.mediaDevices.getUserMedia = async wanted => (window.sound = await ask(wanted));"
     )
     page.reload()
     tab = open_live(page)
-    expect(page.locator("#live-player .screen")).to_be_hidden()
-    tab.get_by_role("button", name="Record", exact=True).click()
-    video = page.locator("#live-film video")
-    expect(video).to_be_visible(timeout=30_000)
-    wait_until(lambda: video.evaluate("video => video.currentTime") > 1, seconds=30)
-    assert video.evaluate("video => [video.videoWidth, video.error]") == [512, None]
-    expect(tab.locator(".state")).to_contain_text("some seconds later")
-    tab.get_by_role("button", name="Stop", exact=True).first.click()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
-    wait_until(lambda: video.evaluate("video => video.paused"), seconds=10)
+    expect(tab.get_by_role("button", name="Play it")).to_be_hidden()
+    record(tab)
+    wait_for_live(page, 0.5)
+    page.evaluate("() => { const [track] = sound.getTracks(); track.stop(); track.dispatchEvent(new Event('ended')); }")
+    expect(said(tab)).to_contain_text("was unplugged", timeout=30_000)
+    expect(tab.get_by_role("button", name="Play it")).to_be_enabled()
+    expect(tab.get_by_role("button", name="Record", exact=True)).to_be_enabled()
 
 
 def test_closing_the_page_ends_live(browser, app_url, app_folder):
     page = browser.new_page()
     page.goto(app_url)
-    open_live(page).get_by_role("button", name="Record", exact=True).click()
-    wait_until(lambda: live_state(page)["time"] > 0.1, seconds=30)
+    record(open_live(page))
+    wait_for_live(page)
     page.close()
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
 
@@ -353,10 +449,26 @@ def test_closing_the_page_ends_live(browser, app_url, app_folder):
 def test_live_without_a_portrait_says_so(page, app_folder):
     page.get_by_role("tab", name="Live").click()
     tab = page.get_by_role("tabpanel").filter(has=page.locator("#live-player"))
-    page.wait_for_timeout(1000)  # Gradio loads its recorder after the button that needs it
-    tab.get_by_role("button", name="Record", exact=True).click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("no portrait")
+    record(tab)
+    expect(said(tab)).to_contain_text("no portrait")
+    expect(tab.get_by_role("button", name="Record", exact=True)).to_be_enabled()
     wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
+
+
+def test_two_tabs_of_one_visitor_do_not_disturb_one_another(browser, app_url):
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(2)]
+    tabs = []
+    for page in pages:
+        page.goto(app_url)
+        tabs.append(open_live(page))
+        record(tabs[-1])
+        wait_for_live(page)
+    stop(tabs[0])
+    expect(said(tabs[0])).to_contain_text("Stopped")
+    wait_for_live(pages[1], live_state(pages[1])["time"] + 0.5)
+    expect(said(tabs[1])).to_have_text("Live.")
+    context.close()
 
 
 @pytest.fixture
@@ -372,21 +484,20 @@ def test_a_refused_microphone_is_explained_and_can_be_allowed(strict_browser, ap
     page = strict_browser.new_page()
     page.goto(app_url)
     tab = open_live(page)
-    record, state = tab.get_by_role("button", name="Record", exact=True), tab.locator("#live-player .state")
     for _ in range(2):
-        record.click()
-        expect(state).to_contain_text("Allow it in the browser, beside the address, and press Record again")
-        expect(record).to_be_visible()
+        record(tab)
+        expect(said(tab)).to_contain_text("Allow it in the browser, beside the address, and press Record again")
+        expect(tab.get_by_role("button", name="Play it")).to_be_visible()
         assert not list(app_folder.glob("asymtalker-live-*"))  # no stream waits in vain
     page.context.grant_permissions(["microphone"])
-    record.click()
-    wait_until(lambda: live_state(page)["time"] > 0.1, seconds=30)
-    expect(state).to_have_text("Live.")
+    record(tab)
+    wait_for_live(page)
+    expect(said(tab)).to_have_text("Live.")
     page.close()
 
 
 @pytest.mark.parametrize(
-    ("happens", "said"),
+    ("happens", "words"),
     [
         ("throw new DOMException('', 'NotFoundError')", "There is no microphone. Connect one"),
         ("throw new DOMException('', 'NotReadableError')", "Close other programs"),
@@ -394,11 +505,12 @@ def test_a_refused_microphone_is_explained_and_can_be_allowed(strict_browser, ap
         ("return undefined.getUserMedia", "only to pages that begin with https://"),
     ],
 )
-def test_why_there_is_no_sound_is_said(page, happens, said):
+def test_why_there_is_no_sound_is_said(page, happens, words):
     tab = open_live(page)
     page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = async () => {{ {happens}; }}; }}")
-    tab.get_by_role("button", name="Record", exact=True).click()
-    expect(tab.locator("#live-player .state")).to_contain_text(said)
+    record(tab)
+    expect(said(tab)).to_contain_text(words)
+    expect(tab.get_by_role("button", name="Play it")).to_be_visible()
 
 
 def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
@@ -413,7 +525,9 @@ def test_two_visitors_have_their_own_streams(browser, app_url, tmp_path):
     for page in pages:
         page.get_by_role("button", name="Play it").click()
     for page, seconds in zip(pages, (2, 4), strict=True):
-        expect(page.locator("#live-player .state")).to_contain_text(f"Ended after {seconds}.0 s", timeout=30_000)
+        expect(said(page)).to_contain_text(f"Ended after {seconds}.0 s", timeout=30_000)
+        assert live_state(page)["time"] > seconds - 0.2  # to its end
+        expect(page.locator("#live-player .skipped")).to_have_text("0.0")
         page.context.close()
 
 
@@ -450,10 +564,10 @@ def test_tall_and_wide_pictures_are_shown_whole_and_nothing_jumps(page, elongate
     assert places(page)[1:] == pytest.approx(before[1:], abs=2)
     page.get_by_role("tab", name="Live").click()
     page.get_by_text("No microphone?").click()
-    place = shown(page, "#live-player video")[1]
+    place = shown(page, "#live-player canvas")[1]
     page.get_by_role("button", name="Play it").click()
-    wait_until(lambda: shown(page, "#live-player video")[0] == size, seconds=60)
-    assert shown(page, "#live-player video")[1:] == [pytest.approx(place, abs=1), "contain"]
+    wait_until(lambda: shown(page, "#live-player canvas")[0] == size, seconds=60)
+    assert shown(page, "#live-player canvas")[1:] == [pytest.approx(place, abs=1), "contain"]
     page.get_by_role("tab", name="Compare").click()
     page.get_by_role("button", name="Compare", exact=True).click()
     compared = [2 * size[0], pytest.approx(size[1], abs=60)]  # the captions stand above
@@ -496,8 +610,14 @@ def test_a_link_repeats_seed_and_settings(browser, app_url):
     page = browser.new_page()
     page.goto(
         f"{app_url}?seed=41&steps=1&label=false&zoom=1.5&size=%22%3Cb%3E&shift_x=x&view=%22square%22&max_side=720"
+        "&text=%22Hello+there.%22&voice=%22heart-low%22&pace=1.5"
     )
-    expect(page.locator(".status").first).to_contain_text("The settings of your link are filled in below")
+    expect(page.locator(".status").first).to_contain_text(
+        "The settings of your link are filled in: give the same portrait"
+    )
+    expect(page.get_by_placeholder("Type what the portrait shall say")).to_have_value("Hello there.")
+    expect(page.get_by_label("Voice", exact=True)).to_have_value("Heart · American, female, low")
+    expect(page.get_by_role("spinbutton", name="Pace")).to_have_value("1.5")
     page.get_by_text("Adjust the crop").first.click()
     expect(page.get_by_label("Seed").first).to_have_value("41")
     expect(page.get_by_label("Steps").first).to_have_value("1")
@@ -524,6 +644,6 @@ def test_fits_a_phone(browser, app_url, scheme, portrait_file, long_speech_file)
         small = page.evaluate(SMALL_TARGETS)
         assert small == [], tab
         if tab == "Live":  # one sees the portrait and the button that begins at once
-            button = page.locator("#live-microphone").bounding_box()
-            assert page.locator("#live-player").bounding_box()["y"] < button["y"] < 844 - button["height"]
+            button = page.locator("#live-player .record").bounding_box()
+            assert page.locator("#live-player canvas").bounding_box()["y"] < button["y"] < 844 - button["height"]
     page.close()

@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 
 from asymtalker.generation import GenerateOptions
-from asymtalker.live import LiveSources, Microphone
-from asymtalker.media.reading import PacedSource
-from asymtalker.media.spool import PacedSpeech
+from asymtalker.media.spool import StreamClosed
 from asymtalker.media.synthesis import SpokenText
 from asymtalker.previews import MAX_VIDEO_BYTES
 from asymtalker.ui import compare, generate, live
@@ -22,11 +20,10 @@ from asymtalker.ui.compare import CompareTab
 from asymtalker.ui.examples import build_gallery, find_examples
 from asymtalker.ui.generate import _read_setting
 from asymtalker.ui.inputs import read_crop, shown_errors, uploaded
-from asymtalker.ui.live import VISITORS, LiveTab
 from asymtalker.ui.portrait import NO_CROP, build_portrait, judge_portrait
 from asymtalker.ui.voice import build_voice, choose, listen, open_voice, read_voice
 from asymtalker.ui.words import in_page_words
-from tests.conftest import write_speech
+from tests.conftest import wait_until, write_speech
 
 
 @pytest.mark.parametrize("tab", [generate, live, compare])
@@ -41,7 +38,7 @@ def test_a_gpu_is_lent_for_as_long_as_the_video_takes(checkpoint):
     alone = generate._seconds(checkpoint, None, minute, None, None)
     assert alone >= 60
     assert compare._seconds(checkpoint, None, minute, None, None) == 2 * alone
-    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None) == 90
+    assert live._seconds(checkpoint, None, None, GenerateOptions(max_seconds=90), None, None) == 90
 
 
 def test_a_gpu_is_lent_for_as_long_as_a_text_takes(checkpoint):
@@ -66,10 +63,20 @@ def test_a_text_or_a_recording(checkpoint, speech_file, monkeypatch):
     for nothing in ("", " \n", None):
         with pytest.raises(ValueError, match="no speech yet: type"):
             read_voice(None, nothing, "heart", 1, checkpoint, 10)
-    for source, kind in (((recording, ""), PacedSpeech), ((None, "Hello."), PacedSource)):
-        opened = open_voice(*source, "heart", 1, checkpoint, 10)
-        assert isinstance(opened, kind)
+
+
+def test_what_is_given_comes_live_as_it_is_spoken(checkpoint, speech_file, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(Path(speech_file).parent))
+    for speech, text in (({"path": speech_file}, ""), (None, "Hello.")):
+        opened = open_voice(speech, text, "heart", 1, checkpoint, 10)
+        wait_until(lambda opened=opened: opened.available() > 1600, seconds=10)
+        assert not opened.ended()
+        assert np.abs(opened.read(0, 1600)).max() <= 1
         opened.close()
+        with pytest.raises(StreamClosed):
+            opened.available()
+    with pytest.raises(ValueError, match="no voice 'nobody'"):
+        open_voice(None, "Hello.", "nobody", 1, checkpoint, 10)
 
 
 def test_the_voice_alone():
@@ -80,17 +87,6 @@ def test_the_voice_alone():
     assert 20 < lengths[1] < 24  # the beginning
     with pytest.raises(gr.Error, match="nothing to say"):
         listen("", "heart", 1)
-
-
-def test_waiting_visitors_are_told(checkpoint, monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    sources = LiveSources()
-    tab = LiveTab(checkpoint, 10, sources)
-    for number in range(VISITORS):
-        sources.open(str(number), Microphone(16_000, 10))
-    assert tab.wait()["state"] == "Listening …"
-    sources.open("one more", Microphone(16_000, 10))
-    assert "your turn" in tab.wait()["state"]
 
 
 @pytest.fixture

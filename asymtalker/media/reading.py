@@ -7,18 +7,13 @@ import threading
 import time
 from contextlib import suppress
 
-import numpy as np
-
-from asymtalker.media.spool import SpeechSource, SpeechSpool, StreamClosed
+from asymtalker.media.spool import SpeechSpool, StreamClosed
 from asymtalker.media.synthesis import SpokenText, load_synthesizer
 
 BEGINNING = 5.0
 """Seconds in which the first frames of a video are made: they need the machine more than the reader does."""
 RESTS = (20.0, 3.0)
 """Seconds that it rests for a second of work, in the beginning and later, but half the time at most that is spoken."""
-AHEAD = 0.6
-"""Seconds that it is ahead of who listens, at most. (From 0.4 on a live stream takes fewer steps; it skips later.)"""
-
 logger = logging.getLogger(__name__)
 
 
@@ -55,39 +50,3 @@ def _fill(spool: SpeechSpool, text: SpokenText, sampling_rate: int, max_seconds:
             spool.fail(f"The text could not be read ({error}): leave out what is unusual in it, or give a recording.")
         else:
             spool.end()
-
-
-class PacedSource:
-    """Speech that arrives no faster than it is spoken, and waits for who listens: none of it need be skipped.
-
-    Time starts when its first sound is there.
-
-    Args:
-        source: where the speech is, possibly still coming in.
-        sampling_rate: in Hz.
-    """
-
-    def __init__(self, source: SpeechSource, sampling_rate: int) -> None:
-        self._source, self._rate = source, sampling_rate
-        self._began: float | None = None
-        self._heard = 0
-
-    def available(self) -> int:
-        """Samples that have been spoken by now. Raises `StreamClosed`, or ValueError where the source fails."""
-        available, now = self._source.available(), time.monotonic()
-        if self._began is None and available:  # the voice may have to be loaded first
-            self._began = now
-        if self._began is None:
-            return 0
-        spoken, heard = int((now - self._began) * self._rate), self._heard + round(AHEAD * self._rate)
-        return min(available, spoken, heard)
-
-    def ended(self) -> bool:
-        return self._source.ended() and self.available() == self._source.available()
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        self._heard = max(self._heard, stop)
-        return self._source.read(start, stop)
-
-    def close(self) -> None:
-        self._source.close()

@@ -5,12 +5,14 @@ Both kinds can be sent to another process: a lent GPU is used from one, while th
 
 from __future__ import annotations
 
+import pickle
+import secrets
 import shutil
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +37,9 @@ class SpeechSource(Protocol):
 
     def close(self) -> None:
         """Ends it at once, for whoever reads; may be called again."""
+
+    def wait(self, samples: int) -> bool:
+        """Asked to bring no more for so many samples' time; False where it cannot wait, as somebody is speaking."""
 
 
 class SpeechSpool:
@@ -80,6 +85,9 @@ class SpeechSpool:
         """Throws the recording away; may be called again."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def wait(self, samples: int) -> bool:
+        return False
+
     def available(self) -> int:
         if self._failure.exists():
             raise ValueError(self._failure.read_text())
@@ -102,27 +110,86 @@ class PacedSpeech:
     """A recording that comes in as if it were being spoken now; time starts when it is first asked for.
 
     Args:
-        samples: float32 (samples,).
+        speech: float32 (samples,), or a source that may bring them sooner, such as a voice that reads a text.
         sampling_rate: in Hz.
     """
 
-    def __init__(self, samples: np.ndarray, sampling_rate: int) -> None:
-        self._samples, self._rate = samples, sampling_rate
+    def __init__(self, speech: np.ndarray | SpeechSource, sampling_rate: int) -> None:
+        self._speech = _Recorded(speech) if isinstance(speech, np.ndarray) else speech
+        self._rate = sampling_rate
         self._began: float | None = None
         self._closed = False
 
     def close(self) -> None:
         self._closed = True
+        self._speech.close()
+
+    def wait(self, samples: int) -> bool:
+        self._began += samples / self._rate
+        return True
 
     def available(self) -> int:
         if self._closed:
             raise StreamClosed
         now = time.monotonic()
         self._began = now if self._began is None else self._began
-        return min(len(self._samples), int((now - self._began) * self._rate))
+        there, due = self._speech.available(), int((now - self._began) * self._rate)
+        if there < due and not self._speech.ended():  # what comes late is spoken late, and not all at once
+            self._began = now - there / self._rate
+        return min(there, due)
 
     def ended(self) -> bool:
-        return self.available() == len(self._samples)
+        return self._speech.ended() and self.available() == self._speech.available()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._speech.read(start, stop)
+
+
+class _Recorded:
+    """Samples that are all there."""
+
+    def __init__(self, samples: np.ndarray) -> None:
+        self._samples = samples
+
+    def available(self) -> int:
+        return len(self._samples)
+
+    def ended(self) -> bool:
+        return True
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self._samples[start:stop]
+
+    def wait(self, samples: int) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class Handover:
+    """One side leaves a value, the other takes the newest; as with `SpeechSpool`, a folder is all they share."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="asymtalker-live-"))
+        self._left = self._folder / "value"
+
+    def leave(self, value: Any) -> None:
+        """Takes the place of what was left before and not taken; nothing where it is closed."""
+        beside = self._folder / f"{secrets.token_hex(4)}.part"
+        with suppress(FileNotFoundError):
+            beside.write_bytes(pickle.dumps(value))
+            beside.replace(self._left)
+
+    def take(self) -> Any | None:
+        """What was left, once; None where there is nothing new."""
+        try:
+            value = pickle.loads(self._left.read_bytes())
+            self._left.unlink()
+        except FileNotFoundError:
+            return None
+        return value
+
+    def close(self) -> None:
+        """Throws away what was left; may be called again."""
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -71,7 +71,6 @@ class _Mp4Encoder:
         file: str | IO[bytes],
         metadata: Mapping[str, str],
         x264: Mapping[str, str],
-        sound: str = "aac",
         **options: str,
     ) -> None:
         self._container = av.open(file, "w", format="mp4", options=options)
@@ -83,7 +82,7 @@ class _Mp4Encoder:
         context = self._video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
-        self._audio = self._container.add_stream(sound, rate=self._sampling_rate, layout="mono")
+        self._audio = self._container.add_stream("aac", rate=self._sampling_rate, layout="mono")
 
     def write(self, frames: Iterable[np.ndarray]) -> None:
         """Appends frames, uint8 (F, H, W, 3) RGB, or an iterator of such frames (H, W, 3).
@@ -220,36 +219,6 @@ class FragmentWriter(_Mp4Encoder):
         if self.mime is None and (at := piece.find(b"avcC")) >= 0:
             self.mime = f'video/mp4; codecs="avc1.{piece[at + 5 : at + 8].hex()}, mp4a.40.2"'
         return piece
-
-
-class SegmentWriter:
-    """Writes frames and speech as mp4 files that each stand alone: what `gr.Video(streaming=True)` joins to HLS.
-
-    Their sound is PCM (H.264 beside it), for AAC's frames end elsewhere than pictures do.
-
-    Args:
-        size, fps, sampling_rate, label, moving: see `VideoWriter`.
-    """
-
-    mime = "video/mp4"
-
-    def __init__(
-        self, size: tuple[int, int], fps: int, sampling_rate: int, label: bool = True, moving: Rectangle | None = None
-    ) -> None:
-        self._settings = (size, fps, sampling_rate, label, moving)
-
-    def push(self, frames: Iterable[np.ndarray], samples: np.ndarray) -> bytes:
-        """Takes the next frames, uint8 (F, H, W, 3) RGB, and their speech, float32 (samples,); returns their file."""
-        file, encoder = io.BytesIO(), _Mp4Encoder(*self._settings)
-        encoder._open(file, {"comment": MARK}, {"crf": "20", "tune": "zerolatency"}, "pcm_s16le")
-        encoder.write(frames)
-        encoder.write_speech(samples)
-        encoder._close()
-        return file.getvalue()
-
-    def close(self) -> bytes:
-        """Nothing is held back: an empty last piece."""
-        return b""
 
 
 class _Appended:

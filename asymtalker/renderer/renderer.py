@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ from asymtalker.renderer.head import HeadPose
 from asymtalker.renderer.landmarks import RIGID, Observation
 from asymtalker.renderer.motion import Motion
 from asymtalker.renderer.motion_frame import CHANNELS, measure, normalize
+
+REMEMBERED = 2
+"""Faces that stay ready to be moved."""
 
 
 class FaceRenderer(ModelMixin, ConfigMixin):
@@ -46,6 +50,7 @@ class FaceRenderer(ModelMixin, ConfigMixin):
         self.finder = LandmarkFinder(locator, face, mouth, eye, rank)
         self.register_buffer("skull", torch.randn(len(RIGID), 3, generator=torch.Generator().manual_seed(0)))
         self.register_buffer("mean_frame", torch.zeros(CHANNELS))
+        self._faces: dict[bytes, Face] = {}
 
     def adopt(self, skull: np.ndarray, mean_frame: np.ndarray) -> None:
         """Takes over a mean face: the landmarks `RIGID` of its head, (R, 3), and its motion frame, (93,)."""
@@ -71,8 +76,12 @@ class FaceRenderer(ModelMixin, ConfigMixin):
         return torch.from_numpy(normalize(frame, self.mean_frame.cpu().float().numpy()))[:, None, None]
 
     def prepare(self, portrait: np.ndarray, observed: Observation) -> Face:
-        """Makes a square portrait, uint8 (S, S, 3), ready to be moved."""
-        return Face(portrait, observed.points, self.head_pose(observed), self.device)
+        """Makes a square portrait, uint8 (S, S, 3), ready to be moved; the last few are remembered, as that takes as
+        long as ten frames of a live stream."""
+        key = hashlib.sha256(portrait.tobytes() + observed.points.tobytes()).digest()
+        face = self._faces.get(key) or Face(portrait, observed.points, self.head_pose(observed), self.device)
+        self._faces = dict([*self._faces.items(), (key, face)][-REMEMBERED:])
+        return face
 
     def render(self, portrait: np.ndarray, observed: Observation, motion: Motion) -> Iterator[np.ndarray]:
         """Yields a square portrait, uint8 (S, S, 3), as it moves: frames of the same size."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,14 @@ def read_crop(
     """
     if not portrait or not portrait.get("path"):
         raise ValueError("There is no portrait yet: upload a photograph or take one.")
-    return crop_portrait(read_portrait(uploaded(portrait)), crop, zoom, (shift_x, shift_y), face)
+    path = uploaded(portrait)
+    return _find_crop(path, path.stat().st_mtime_ns, crop, zoom, (shift_x, shift_y), face)
+
+
+@lru_cache(maxsize=2)
+def _find_crop(path: Path, _changed: int, *adjustments: Any) -> PortraitCrop:
+    """Remembered, as a portrait is judged some time before it is animated."""
+    return crop_portrait(read_portrait(path), *adjustments)
 
 
 def read_recording(speech: Upload | None, checkpoint: str | None, max_seconds: float) -> np.ndarray:

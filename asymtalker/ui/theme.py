@@ -154,14 +154,18 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .screen { grid-template: minmax(0, 1fr) / minmax(0, 1fr); }
 .live .screen > * { grid-area: 1 / 1; }
 .live .figures div { flex: 1 1 auto; min-width: 0; }
-.live .screen[hidden], #live-film { display: none; }
-.column:has(.live .screen[hidden]) > #live-film { display: block; }
-.live video { height: 100%; width: 100%; object-fit: contain; opacity: 0; }  /* tall and wide ones are seen whole */
-.live video[src] { opacity: 1; }
-.live video[src] + .empty { display: none; }
+.live canvas { height: 100%; width: 100%; object-fit: contain; opacity: 0; }  /* tall and wide ones are seen whole */
+.live .shows canvas { opacity: 1; }
+.live .shows .empty { display: none; }
+.live .controls { display: flex; gap: 10px; margin-top: 10px; }
+.live .controls button { flex: 1; border: 0; line-height: 1.5; padding: var(--button-large-padding);
+  border-radius: var(--button-large-radius); font-size: var(--button-large-text-size);
+  font-weight: var(--button-large-text-weight); cursor: pointer; }
+.live .record { background: var(--button-primary-background-fill); color: var(--button-primary-text-color); }
+.live .stop { background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); }
+.live .controls button:disabled { opacity: 0.5; cursor: default; }
 .live .empty { margin: 0; padding: 24px; text-align: center; color: var(--body-text-color-subdued); }
 .live .state { margin: 10px 2px !important; font-size: 14px; min-height: 1.5em; color: var(--body-text-color-subdued); }
-#live-microphone .icon-button-wrapper { display: none; }  /* clears a recording: none is kept here */
 
 .compare .screens video, .compare .screens canvas { width: 100%; display: block; border-radius: var(--radius-lg);
   background: black; max-height: 560px; object-fit: contain; }
@@ -236,12 +240,6 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 .dark :is(button, a, summary, input, [tabindex]):focus-visible { outline-color: var(--primary-400) !important; }
 
 .consent { font-size: 13px; line-height: 1.5; color: var(--body-text-color-subdued); }
-
-/* Live: what one looks at while speaking comes first, then the button that begins. */
-.row:has(> .column > #live-player) { flex-direction: column; flex-wrap: nowrap; align-items: stretch; }
-.row:has(> .column > #live-player) > .column { display: contents; }
-#live-film, #live-player { order: -3; }
-#live-microphone { order: -2; }
 
 @media (max-width: 640px) {
   .masthead h1 { font-size: 24px; }

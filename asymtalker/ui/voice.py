@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from asymtalker.generation import load_pipeline
-from asymtalker.media.reading import PacedSource, read_aloud
+from asymtalker.media.reading import read_aloud
 from asymtalker.media.speech import probe_speech
 from asymtalker.media.spool import PacedSpeech
 from asymtalker.media.synthesis import (
@@ -146,10 +146,13 @@ def read_voice(
 
 def open_voice(
     speech: Upload | None, text: str | None, voice: str | None, pace: float | None, checkpoint: str | None, limit: float
-) -> PacedSource | PacedSpeech:
+) -> PacedSpeech:
     """The same as if it were being spoken now, for a live stream; to be closed. Raises as `read_voice` does."""
     said, rate = read_voice(speech, text, voice, pace, checkpoint, limit), load_pipeline(checkpoint).sampling_rate
-    return PacedSource(read_aloud(said, rate, limit), rate) if isinstance(said, SpokenText) else PacedSpeech(said, rate)
+    if isinstance(said, SpokenText):
+        load_synthesizer(said.voice)  # a stream waits some seconds for its first sound, and no longer
+        said = read_aloud(said, rate, limit)
+    return PacedSpeech(said, rate)
 
 
 def listen(text: str, voice: str, pace: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asymtalker.media.reading import PacedSource, read_aloud
-from asymtalker.media.spool import SpeechSpool, StreamClosed
+from asymtalker.media.reading import read_aloud
+from asymtalker.media.spool import PacedSpeech, SpeechSpool, StreamClosed
 from asymtalker.media.synthesis import SpokenText, load_synthesizer
 from tests.conftest import wait_until
 
@@ -60,7 +60,7 @@ def test_what_is_wrong_reaches_the_listener(text, limit, said):
 
 def test_paced_it_comes_as_it_is_spoken():
     spool = SpeechSpool.create()
-    paced = PacedSource(pickle.loads(pickle.dumps(spool)), RATE)  # a lent GPU is used from another process
+    paced = PacedSpeech(pickle.loads(pickle.dumps(spool)), RATE)  # a lent GPU is used from another process
     assert (paced.available(), paced.ended()) == (0, False)
     samples = np.linspace(-1, 1, RATE // 4, dtype=np.float32)
     spool.append(samples)
@@ -73,20 +73,6 @@ def test_paced_it_comes_as_it_is_spoken():
     paced.close()
     with pytest.raises(StreamClosed):
         paced.available()
-
-
-def test_paced_it_waits_for_the_listener():
-    spool = SpeechSpool.create()
-    spool.append(np.zeros(10 * RATE, np.float32))
-    spool.end()
-    paced = PacedSource(spool, RATE)
-    paced.available()
-    time.sleep(0.7)
-    assert paced.available() == 0.6 * RATE
-    paced.read(0, 1600)
-    assert paced.available() > 0.6 * RATE
-    assert not paced.ended()
-    paced.close()
 
 
 def test_a_failed_recording_says_why_until_it_is_closed(tmp_path):

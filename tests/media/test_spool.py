@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from asymtalker.media.spool import PacedSpeech, SpeechSpool, StreamClosed
+from asymtalker.media.spool import Handover, PacedSpeech, SpeechSpool, StreamClosed
 
 RATE = 16_000
 
@@ -48,3 +48,19 @@ def test_a_recording_comes_in_at_the_pace_of_speech():
     source.close()
     with pytest.raises(StreamClosed):
         source.ended()
+
+
+def test_what_is_left_is_taken_once_and_in_another_process_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    here = Handover()
+    there = pickle.loads(pickle.dumps(here))  # as arguments come to a process that has a GPU
+    assert there.take() is None
+    for value in ("first", "second"):
+        here.leave(value)
+    assert there.take() == "second"
+    assert there.take() is here.take() is None
+    here.close()
+    here.close()
+    here.leave("too late")
+    assert there.take() is None
+    assert not list(tmp_path.iterdir())

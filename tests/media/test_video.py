@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from asymtalker.media.speech import read_speech
-from asymtalker.media.video import FragmentWriter, SegmentWriter, VideoWriter, probe_video, read_frames
+from asymtalker.media.video import FragmentWriter, VideoWriter, probe_video, read_frames
 
 FPS, RATE = 25, 16_000
 
@@ -242,20 +242,6 @@ def test_the_cover_of_a_song_is_no_video(tmp_path):
     with pytest.raises(ValueError, match="no moving picture"):
         probe_video(tmp_path / "song.m4a")
     assert len(read_speech(tmp_path / "song.m4a")) == RATE
-
-
-def test_segments_stand_alone_and_are_as_long_as_their_sound():
-    frames, samples = moving_picture(64), clicks(64 / FPS, [0.5, 2])
-    writer = SegmentWriter((96, 64), FPS, RATE, label=False)
-    pieces = [
-        writer.push(picture, sound) for picture, sound in zip(np.split(frames, 4), np.split(samples, 4), strict=True)
-    ]
-    assert writer.close() == b""
-    for piece, picture, sound in zip(pieces, np.split(frames, 4), np.split(samples, 4), strict=True):
-        decoded = np.stack(list(read_frames(piece)))
-        assert decoded.shape == picture.shape
-        assert np.abs(decoded.astype(float) - picture).mean() < 4
-        np.testing.assert_allclose(read_speech(piece, RATE), sound, atol=1e-4)
 
 
 def test_fragments_play_while_they_are_made():
