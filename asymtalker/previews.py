@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import argparse
 import io
-import itertools
 import math
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from moviepy import VideoFileClip
 from PIL import Image
 
 from asymtalker.generation import GenerateOptions, generate_video, load_pipeline
+from asymtalker.media.portrait import crop_portrait, read_portrait
 from asymtalker.media.speech import read_speech
-from asymtalker.media.video import MARK, probe_video, read_frames
+from asymtalker.media.video import MARK, probe_video
 from asymtalker.pipeline import AsymTalkerPipeline
 
 SIDE = 256  # pixels: twice what a narrow column shows
 SECONDS = (2.4, 3.4)  # shortest and longest loop
 FRAMES_PER_SECOND = 12.5
+FACE_SHARE = 0.45
+"""Of a preview's side, at least, what is animated takes: a smaller face could not be made out."""
 MAX_BYTES = 100_000
 VIDEO_SIDES = (512, 448, 384, 320)  # pixels: the first that makes a small enough video
 MAX_VIDEO_BYTES = 200_000
@@ -59,7 +62,7 @@ def make_previews(pipeline: AsymTalkerPipeline, folder: Path) -> list[Path]:
         with tempfile.TemporaryDirectory(prefix="asymtalker-") as work:
             video = Path(work) / "video.mp4"
             # The portrait is animated at the size at which the preview is shown, so that its label can be read.
-            _generate(pipeline, portrait, video, SIDE, SECONDS[1] + 1)
+            _generate(pipeline, portrait, show_face(portrait), video, SIDE, SECONDS[1] + 1)
             write_preview(video, preview_path(portrait))
         write_example(pipeline, portrait)
     return [path for portrait in portraits for path in (preview_path(portrait), video_path(portrait))]
@@ -74,18 +77,42 @@ def write_example(pipeline: AsymTalkerPipeline, portrait: Path) -> None:
     """
     output = video_path(portrait)
     for side in VIDEO_SIDES:
-        _generate(pipeline, portrait, output, side)
+        _generate(pipeline, portrait, portrait, output, side)
         if output.stat().st_size <= MAX_VIDEO_BYTES:
             return
     output.unlink()
     raise ValueError(f"The video of {portrait.stem} has more than {MAX_VIDEO_BYTES} bytes: shorten its recording.")
 
 
+def show_face(portrait: Path) -> Image.Image:
+    """A picture as its preview shows it: whole, or where its face is small, a square around it.
+
+    Raises:
+        ValueError: the picture cannot be used.
+        OSError: the file cannot be read.
+    """
+    crop = crop_portrait(read_portrait(portrait))
+    side, picture = round(crop.box.side / FACE_SHARE), crop.picture
+    if side >= min(picture.size):
+        return picture
+    corner = crop.box.left, crop.box.top
+    left, top = (
+        min(max(start + (crop.box.side - side) // 2, 0), length - side)
+        for start, length in zip(corner, picture.size, strict=True)
+    )
+    return picture.crop((left, top, left + side, top + side))
+
+
 def _generate(
-    pipeline: AsymTalkerPipeline, portrait: Path, output: Path, side: int, seconds: float | None = None
+    pipeline: AsymTalkerPipeline,
+    example: Path,
+    portrait: Path | Image.Image,
+    output: Path,
+    side: int,
+    seconds: float | None = None,
 ) -> None:
-    """Generates an example's video, or its first `seconds`, with its long side `side` pixels at most."""
-    speech = read_speech(portrait.with_suffix(".wav"), pipeline.sampling_rate)
+    """Generates the video of an example's recording, or of its first `seconds`, its long side `side` pixels at most."""
+    speech = read_speech(example.with_suffix(".wav"), pipeline.sampling_rate)
     end = None if seconds is None else math.ceil(seconds * pipeline.sampling_rate)
     generate_video(pipeline, portrait, speech[:end], output, GenerateOptions(seed=SEED, max_side=side))
 
@@ -127,15 +154,14 @@ def loop_length(frames: np.ndarray) -> int:
 
 def _read_beginning(video: Path) -> np.ndarray:
     """uint8 (frames, height, width, 3): `SECONDS[1]` at `FRAMES_PER_SECOND`, and the frame after."""
-    step = max(1, round(probe_video(video).fps / FRAMES_PER_SECOND))
-    count = round(SECONDS[1] * FRAMES_PER_SECOND) + 1
-    return np.stack([_reduce(frame) for frame in itertools.islice(read_frames(video), 0, step * count, step)])
-
-
-def _reduce(frame: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(frame)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    about = probe_video(video)
+    scale = min(1.0, SIDE / max(about.width, about.height))
+    there = math.ceil(about.frames / about.fps * FRAMES_PER_SECOND)
+    count = min(there, round(SECONDS[1] * FRAMES_PER_SECOND) + 1)
+    with VideoFileClip(str(video), audio=False) as clip:
+        beginning = clip.with_duration((count + 0.5) / FRAMES_PER_SECOND)  # it rounds down
+        reduced = beginning.resized((round(scale * about.width), round(scale * about.height)))
+        return np.stack(list(reduced.iter_frames(fps=FRAMES_PER_SECOND, dtype="uint8")))
 
 
 def _encode(frames: np.ndarray) -> bytes | None:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from asymtalker import previews
+from asymtalker.media.portrait import crop_portrait
 from asymtalker.media.video import MARK, VideoWriter, probe_video
 from asymtalker.previews import (
     FRAMES_PER_SECOND,
@@ -14,6 +15,7 @@ from asymtalker.previews import (
     SIDE,
     loop_length,
     make_previews,
+    show_face,
     write_example,
     write_preview,
 )
@@ -68,6 +70,25 @@ def test_a_preview_repeats_for_ever_and_says_what_it_is(tmp_path):
         assert preview.info["loop"] == 0
         assert MARK in preview.getexif().values()
     assert [path.name for path in (tmp_path / "previews").iterdir()] == ["anna.webp"]
+
+
+def test_the_beginning_is_every_second_frame(tmp_path):
+    frames = np.zeros((9, 40, 60, 3), np.uint8) + 25 * np.arange(9, dtype=np.uint8)[:, None, None, None]
+    read = previews._read_beginning(write_video(tmp_path / "video.mp4", frames))
+    assert read.shape == (5, 40, 60, 3)
+    np.testing.assert_allclose(read.mean(axis=(1, 2, 3)), [0, 50, 100, 150, 200], atol=3)
+
+
+def test_a_small_face_is_shown_closer(tmp_path):
+    nora = Image.open("examples/nora.jpg")
+    nora.save(tmp_path / "near.png")
+    assert show_face(tmp_path / "near.png").size == nora.size
+    canvas = Image.new("RGB", (900, 1200), (120, 130, 140))
+    canvas.paste(nora.resize((200, 200)), (650, 100))  # near the edge
+    canvas.save(tmp_path / "far.png")
+    shown = show_face(tmp_path / "far.png")
+    assert shown.width == shown.height < 400
+    assert crop_portrait(shown).box.side > 0.4 * shown.width
 
 
 def test_quality_falls_until_a_preview_is_small_enough(tmp_path, monkeypatch):
