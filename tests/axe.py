@@ -47,7 +47,7 @@ def main() -> int:
                 if filled and tab == "Generate":
                     page.get_by_role("button", name="Play the example Mona Lisa").click()
                     expect(page.locator(".crop")).to_contain_text("will do well", timeout=30_000)
-                    page.get_by_text("Adjust the crop").click()
+                    page.get_by_role("button", name="Adjust the crop").click()
                 page.wait_for_timeout(500)  # colours fade from one to the other
                 lines = grave_violations(page, script)
                 found += len(lines)

@@ -69,7 +69,7 @@ def fill(page, portrait, speech, crop=True):
     page.locator("input[type=file][accept*=audio]").first.set_input_files(speech)
     expect(page.get_by_text("0:00").first).to_be_visible()
     if not crop:
-        page.get_by_text("Adjust the crop").click()
+        page.get_by_role("button", name="Adjust the crop").click()
         page.get_by_label("Find the face").uncheck()
 
 
@@ -199,10 +199,11 @@ def test_the_crop_is_adjusted_with_the_keyboard(page):
 def test_the_crop_is_dragged_and_begins_anew_with_another_portrait(page):
     upload = page.locator("input[type=file][accept*=image]").first
     upload.set_input_files(ROOT / "examples" / "nora.jpg")
-    page.get_by_text("Adjust the crop").click()
+    page.get_by_role("button", name="Adjust the crop").click()
     box, zoom = page.locator(".stage .box"), page.get_by_role("spinbutton", name="Zoom")
 
     def drag(handle, right, down):
+        handle.scroll_into_view_if_needed()
         place = handle.bounding_box()
         x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
         page.mouse.move(x, y)
@@ -234,7 +235,7 @@ def test_one_of_several_faces_is_chosen_by_a_click(page, two_people):
     faces.get_by_role("button", name="Face 2").click()
     expect(faces.get_by_role("button", name="Face 2")).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".crop").first).to_contain_text("number 2 by size is used")
-    page.get_by_text("Adjust the crop").first.click()
+    page.get_by_role("button", name="Adjust the crop").click()
     expect(page.get_by_label("Face", exact=False).and_(page.locator("input[type=number]")).first).to_have_value("2")
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     upload.set_input_files(ROOT / "examples/nora.jpg")  # another portrait: it begins anew
@@ -377,7 +378,7 @@ def test_another_portrait_takes_over_while_live(page, portrait_file):
     before = live_state(page)["time"]
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.locator("input[type=file][accept*=image]").first.set_input_files(portrait_file)
-    page.get_by_text("Adjust the crop").click()
+    page.get_by_role("button", name="Adjust the crop").click()
     page.get_by_label("Find the face").uncheck()  # it has none: until then the first portrait stays
     wait_until(lambda: live_state(page)["width"] == 160, seconds=30)
     after = live_state(page)["time"]
@@ -618,7 +619,7 @@ def test_a_link_repeats_seed_and_settings(browser, app_url):
     expect(page.get_by_placeholder("Type what the portrait shall say")).to_have_value("Hello there.")
     expect(page.get_by_label("Voice", exact=True)).to_have_value("Heart · American, female, low")
     expect(page.get_by_role("spinbutton", name="Pace")).to_have_value("1.5")
-    page.get_by_text("Adjust the crop").first.click()
+    page.get_by_role("button", name="Adjust the crop").click()
     expect(page.get_by_label("Seed").first).to_have_value("41")
     expect(page.get_by_label("Steps").first).to_have_value("1")
     expect(page.get_by_label("Show the label").first).not_to_be_checked()
