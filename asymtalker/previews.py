@@ -85,20 +85,18 @@ def write_example(pipeline: AsymTalkerPipeline, portrait: Path) -> None:
 
 
 def show_face(portrait: Path) -> Image.Image:
-    """A picture as its preview shows it: whole, or where its face is small, a square around it.
+    """The square of a picture that its preview shows: as large as it can be, or where the face is small, around that.
 
     Raises:
         ValueError: the picture cannot be used.
         OSError: the file cannot be read.
     """
     crop = crop_portrait(read_portrait(portrait))
-    side, picture = round(crop.box.side / FACE_SHARE), crop.picture
-    if side >= min(picture.size):
-        return picture
-    corner = crop.box.left, crop.box.top
+    box, picture = crop.box, crop.picture
+    side = min(round(box.side / FACE_SHARE), *picture.size)
     left, top = (
-        min(max(start + (crop.box.side - side) // 2, 0), length - side)
-        for start, length in zip(corner, picture.size, strict=True)
+        min(max(start + (box.side - side) // 2, 0), length - side)
+        for start, length in zip((box.left, box.top), picture.size, strict=True)
     )
     return picture.crop((left, top, left + side, top + side))
 

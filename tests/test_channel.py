@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from asymtalker.media.spool import PacedSpeech, StreamClosed
+from asymtalker.media.synthesis import SpokenText
 from asymtalker.ui.channel import PATH, VISITORS, LiveChannels
 from asymtalker.ui.live import LiveTab
 from tests.conftest import wait_until
@@ -118,6 +119,23 @@ def test_a_stream_is_sent_and_closed_with_its_line(checkpoint, client, channels,
     talk.join(5)
     assert not talk.is_alive() and channels.of(page.session_hash) is None
     tab.talk(page, page, *portrait(portrait_file))  # its turn comes after it was stopped: nothing happens
+
+
+def test_a_text_is_said_to_its_end(checkpoint, client, channels, portrait_file, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", portrait_file.rpartition("/")[0])
+    tab, page = LiveTab(checkpoint, 10, channels), Page(NAMES[0])
+    said = ("type", {"path": "unseen.wav"}, "Hello there.", "heart", 1)
+    with connect(client, NAMES[0]) as line:
+        receive(line)
+        recite = threading.Thread(target=tab.recite, args=(page, page, *said, *portrait(portrait_file)))
+        recite.start()
+        heads = [receive(line)[0]]
+        while not heads[-1]["ended"]:
+            heads.append(receive(line)[0])
+    recite.join(5)
+    seconds = sum(map(len, SpokenText("Hello there.").stream())) / 16_000
+    assert heads[-1]["start"] == pytest.approx(seconds, abs=0.04)
+    assert all(head["whole"] and head["skipped"] == 0 for head in heads)
 
 
 def test_what_cannot_be_streamed_is_said_on_the_line(checkpoint, client, channels):

@@ -10,7 +10,7 @@ const LATE = 4; // seconds of lag that are spoken of
 const ALLOWED = 0.06, ALLOWED_WHOLE = 0.12; // how much faster than real time it may play to catch up
 const canvas = find('canvas'), pen = canvas.getContext('2d', {alpha: false});
 const text = new TextDecoder();
-const RECORDING = 'Or play your text or a recording, under “No microphone?”.';
+const OTHERWISE = 'Or press “Play your text or recording”.';
 const MICROPHONE = { // what to do where the browser gives no sound
   NotAllowedError: 'This page may not use the microphone. Allow it in the browser, beside the address, and press Record again.',
   NotFoundError: 'There is no microphone. Connect one and press Record again.',
@@ -272,10 +272,8 @@ function stop(words, trouble = false) { // at once: what is on its way is not pl
 }
 
 function withoutMicrophone(words) { // says so, and leads to what goes without
-  stop(`${words} ${RECORDING}`, true);
-  const recording = document.querySelector('#live-recording');
-  recording?.querySelector('button.label-wrap:not(.open)')?.click();
-  recording?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+  stop(`${words} ${OTHERWISE}`, true);
+  document.querySelector('#live-play')?.scrollIntoView({block: 'nearest', behavior: 'smooth'});
 }
 
 async function decodable() {

@@ -34,7 +34,7 @@ SPARE = 30.0  # seconds of sound that are kept beyond a stream's length, while i
 PLAYER = """
 <div class="live">
   <div class="screen"><canvas width="1" height="1" role="img" aria-label="The live video"></canvas>
-    <p class="empty">The portrait appears here and speaks along, half a second behind you.</p></div>
+    <p class="empty">The portrait appears here and speaks along, a moment behind you.</p></div>
   <div class="controls">
     <button type="button" class="record lg primary">Record</button>
     <button type="button" class="stop lg secondary" disabled>Stop</button>
@@ -184,8 +184,7 @@ class LiveTab:
         self._channels.max_seconds = self.max_seconds + SPARE
         trained = load_pipeline(self.checkpoint).config.num_inference_steps
         player = gr.HTML(html_template=PLAYER, js_on_load=PLAYER_SCRIPT, elem_id="live-player")
-        with gr.Accordion("No microphone? Play your text or recording", open=False, elem_id="live-recording"):
-            gr.Button("Play it", variant="primary", min_width=120, elem_id="live-play")
+        gr.Button("Play your text or recording", elem_id="live-play")
         with gr.Accordion("Advanced", open=False):
             steps = gr.Number(trained, label="Steps", info="while there is time for them", precision=0)
             view = build_view(LIVE_SIDE)

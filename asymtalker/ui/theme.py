@@ -140,7 +140,7 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .share button:hover { border-color: var(--color-accent); }
 .share output { font-size: 14px; color: var(--body-text-color-subdued); }
 #result summary { padding: 6px 2px; }
-#result:not(:has(.share)), .problem-place:not(:has(.problem)) { display: none; }
+#result:not(:has(.share)), .notice:not(:has(p)), .problem-place:not(:has(.problem)) { display: none; }
 
 .status { margin: 0 2px !important; font-size: 14px; line-height: 1.5; min-height: 1.5em;
   color: var(--body-text-color-subdued); }
@@ -158,9 +158,9 @@ input[type="range"]::-moz-range-thumb { border: 1px solid var(--neutral-400) !im
 .live .shows canvas { opacity: 1; }
 .live .shows .empty { display: none; }
 .live .controls { display: flex; gap: 10px; margin-top: 10px; }
-.live .controls button { flex: 1; border: 0; line-height: 1.5; padding: var(--button-large-padding);
-  border-radius: var(--button-large-radius); font-size: var(--button-large-text-size);
-  font-weight: var(--button-large-text-weight); cursor: pointer; }
+.live .controls button { flex: 1; border: 0; margin: 0 !important; line-height: 1.5;
+  padding: var(--button-large-padding); border-radius: var(--button-large-radius);
+  font-size: var(--button-large-text-size); font-weight: var(--button-large-text-weight); cursor: pointer; }
 .live .record { background: var(--button-primary-background-fill); color: var(--button-primary-text-color); }
 .live .stop { background: var(--button-secondary-background-fill); color: var(--button-secondary-text-color); }
 .live .controls button:disabled { opacity: 0.5; cursor: default; }
@@ -212,7 +212,7 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 .wrap:has(.progress-bar) .meta-text { display: none; }  /* counts from the last chunk: of no use */
 
 #examples .label { margin: 4px 2px 10px; font-size: 15px; color: var(--body-text-color); }
-#examples .gallery { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(132px, 1fr); gap: 14px;
+#examples .gallery { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(120px, 1fr); gap: 12px;
   overflow-x: auto; padding: 4px; margin: -4px; scroll-snap-type: x proximity; scrollbar-width: thin; }
 #examples button { position: relative; padding: 0; border: 0; background: none; cursor: pointer; min-width: 0;
   font: inherit; border-radius: var(--radius-xl); scroll-snap-align: center; }

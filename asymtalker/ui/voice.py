@@ -93,9 +93,9 @@ def _build_typed(lines: int) -> tuple[gr.Textbox, gr.Dropdown, gr.Slider]:
     )
     with gr.Row(elem_classes="say-voice"):
         voice = gr.Dropdown(
-            voices or [(DEFAULT_VOICE, DEFAULT_VOICE)], value=DEFAULT_VOICE, label="Voice", min_width=140
+            voices or [(DEFAULT_VOICE, DEFAULT_VOICE)], value=DEFAULT_VOICE, label="Voice", scale=4, min_width=140
         )
-        pace = gr.Slider(*PACES, 1, step=0.05, label="Pace", min_width=140)
+        pace = gr.Slider(*PACES, 1, step=0.05, label="Pace", scale=3, min_width=120)
     with gr.Row(elem_classes="say-listen"):
         button = gr.Button("Listen", size="sm", scale=0, min_width=90)
         player = gr.HTML({}, html_template=PLAYER, js_on_load=None, min_height=40)
