@@ -240,10 +240,9 @@ summary { cursor: pointer; font-size: 14px; min-height: 24px; }
 .dark :is(button, a, summary, input, [tabindex]):focus-visible { outline-color: var(--primary-400) !important; }
 
 /* Gradio's own buttons, of 18 px and more. */
-#workbench button:is(.icon-button, .icon, .reset-button, .label-wrap) { min-width: 24px; min-height: 24px;
+#workbench button.icon-button, #workbench button.icon { display: inline-flex; min-width: 24px; min-height: 24px;
   align-items: center; justify-content: center; }
-#workbench button.label-wrap { justify-content: space-between; }
-#workbench button:is(.icon-button, .icon) { display: inline-flex; }
+#workbench button.label-wrap, #workbench button.reset-button { min-width: 24px; min-height: 24px; }
 
 .consent { font-size: 13px; line-height: 1.5; color: var(--body-text-color-subdued); }
 
