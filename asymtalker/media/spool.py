@@ -78,8 +78,10 @@ class SpeechSpool:
 
     def fail(self, why: str) -> None:
         """Says that no more will come, and why: `available` raises it as a ValueError."""
+        beside = self._folder / "failing"
         with suppress(FileNotFoundError):  # closed: nobody asks any more
-            self._failure.write_text(why)
+            beside.write_text(why)
+            beside.replace(self._failure)  # there with all of its words, or not at all
 
     def close(self) -> None:
         """Throws the recording away; may be called again."""

@@ -133,7 +133,7 @@ def test_arms_of_motion_are_trained_with_several_seeds_and_measured(arguments, t
     assert len(found) == 3 and all(np.isfinite(row["closures"]) for row in found)
     assert found[0] != found[1]  # the seeds differ
     table = (folder / "report" / "motion.md").read_text().splitlines()
-    assert len(table) == 4 and table[0].startswith("| | closures | true_closures | lips |")
+    assert len(table) == 4 and table[0].startswith("| | lips | reach | head |")
     low, high = sorted(row["head"] for row in found[:2])
     assert table[2].startswith("| AKD |") and f"[{low:.3g}, {high:.3g}]" in table[2]
     times = [path.stat().st_mtime_ns for path in sorted(folder.rglob("figures.json"))]
