@@ -13,4 +13,4 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-expect.set_options(timeout=15_000)  # what a busy machine may take to answer; where it matters, tests say less
+expect.set_options(timeout=60_000)  # what a busy machine may take to answer; where it matters, tests say less
