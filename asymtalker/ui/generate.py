@@ -81,17 +81,18 @@ PLAY_EXAMPLE = """examples => {
   CHOSEN
   const place = document.querySelector('#video'), video = place?.querySelector('video');
   if (!place?.offsetParent || !chosen.video) return Array(3).fill({__type__: 'update'}); // nothing changes
-  if (video?.src.endsWith(chosen.video.url)) { video.currentTime = 0; video.play(); }
+  if (video?.src.endsWith(chosen.video.url)) { video.currentTime = 0; video.play().catch(() => {}); }
   place.scrollIntoView({behavior: 'smooth', block: 'nearest'});
   return [chosen.video, null, ''];
 }""".replace("CHOSEN", CHOSEN)
 """The finished video, once more if it is there already; only where it is seen, or it would be heard alone."""
 GIVE_EXAMPLE = """async examples => {
-  CHOSEN
   if (document.querySelector('#video')?.offsetParent) await new Promise(done => {
     document.addEventListener('playing', done, {capture: true, once: true});
     setTimeout(done, 500);
   });
+  // Only now, as another may have been clicked meanwhile.
+  CHOSEN
   return [chosen.portrait, chosen.speech, RECORDED];
 }""".replace("CHOSEN", CHOSEN).replace("RECORDED", repr(RECORDED))
 """Portrait and recording, once the video plays: a picture and a wave form take longer to draw."""
