@@ -274,7 +274,7 @@ def test_cancel(page, portrait_file, long_speech_file, app_folder):
     expect(page.get_by_text(" left").first).to_be_visible()
     page.get_by_role("button", name="Cancel").click()
     expect(generate(page)).to_be_enabled()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=60)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
 
 
 def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_speech_file, app_folder):
@@ -284,7 +284,7 @@ def test_closing_the_page_stops_the_run(browser, app_url, portrait_file, long_sp
     generate(page).click()
     expect(page.locator(".progress-bar").first).to_be_visible(timeout=120_000)
     page.close()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=60)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-*")), seconds=5)
 
 
 def open_live(page, portrait=ROOT / "examples" / "nora.jpg"):
@@ -332,12 +332,12 @@ def test_live_follows_the_microphone(page, app_folder):
         lags.append(live_state(page)["lag"])
     assert live_state(page)["width"] == 512
     wait_until(lambda: live_state(page)["time"] - begun > 2, seconds=90)
-    assert min(lags) > 0.2 and max(lags) < 15  # a machine may be busy; what must not be is that it grows and grows
+    assert min(lags) > 0.2 and max(lags) < 5  # a machine may be busy; what must not be is that it grows and grows
     assert list(app_folder.glob("asymtalker-live-*"))
     stop(tab)
-    expect(said(tab)).to_contain_text("Stopped", timeout=10_000)
+    expect(said(tab)).to_contain_text("Stopped", timeout=1000)
     stopped = live_state(page)["time"]
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=90)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
     page.wait_for_timeout(500)  # longer than what was on its way
     assert live_state(page)["time"] == stopped
     expect(said(tab)).to_contain_text("Stopped")
@@ -351,7 +351,7 @@ def test_live_begins_again_as_soon_as_it_was_stopped_with_figures_of_its_own(pag
         wait_for_live(page)
         stop(tab)
         expect(said(tab)).to_contain_text("Stopped")
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=90)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=10)
 
 
 def test_live_goes_by_jpeg_where_pictures_cannot_be_decoded_one_by_one(page):
@@ -448,7 +448,7 @@ def test_closing_the_page_ends_live(browser, app_url, app_folder):
     record(open_live(page))
     wait_for_live(page)
     page.close()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=60)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
 
 
 def test_live_without_a_portrait_says_so(page, app_folder):
@@ -457,7 +457,7 @@ def test_live_without_a_portrait_says_so(page, app_folder):
     record(tab)
     expect(said(tab)).to_contain_text("no portrait")
     expect(tab.get_by_role("button", name="Record", exact=True)).to_be_enabled()
-    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=60)
+    wait_until(lambda: not list(app_folder.glob("asymtalker-live-*")), seconds=3)
 
 
 def test_two_tabs_of_one_visitor_do_not_disturb_one_another(browser, app_url):
