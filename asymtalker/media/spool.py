@@ -78,10 +78,7 @@ class SpeechSpool:
 
     def fail(self, why: str) -> None:
         """Says that no more will come, and why: `available` raises it as a ValueError."""
-        beside = self._folder / "failing"
-        with suppress(FileNotFoundError):  # closed: nobody asks any more
-            beside.write_text(why)
-            beside.replace(self._failure)  # there with all of its words, or not at all
+        _leave(self._failure, why.encode())
 
     def close(self) -> None:
         """Throws the recording away; may be called again."""
@@ -92,7 +89,7 @@ class SpeechSpool:
 
     def available(self) -> int:
         if self._failure.exists():
-            raise ValueError(self._failure.read_text())
+            raise ValueError(self._failure.read_bytes().decode())
         try:
             return self._sound.stat().st_size // SAMPLE.itemsize
         except FileNotFoundError as error:
@@ -178,10 +175,7 @@ class Handover:
 
     def leave(self, value: Any) -> None:
         """Takes the place of what was left before and not taken; nothing where it is closed."""
-        beside = self._folder / f"{secrets.token_hex(4)}.part"
-        with suppress(FileNotFoundError):
-            beside.write_bytes(pickle.dumps(value))
-            beside.replace(self._left)
+        _leave(self._left, pickle.dumps(value))
 
     def take(self) -> Any | None:
         """What was left, once; None where there is nothing new."""
@@ -195,3 +189,11 @@ class Handover:
     def close(self) -> None:
         """Throws away what was left; may be called again."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _leave(path: Path, content: bytes) -> None:
+    """Writes a file that is there with all of its content or not at all; nothing where its folder is gone."""
+    beside = path.with_name(f"{secrets.token_hex(4)}.part")
+    with suppress(FileNotFoundError):
+        beside.write_bytes(content)
+        beside.replace(path)

@@ -111,24 +111,6 @@ def build_speech(label: str) -> gr.Audio:
     return speech
 
 
-def busy() -> tuple[Any, Any]:
-    """What the buttons that start and cancel show while something runs."""
-    return gr.update(interactive=False), gr.update(interactive=True)
-
-
-def idle() -> tuple[Any, Any]:
-    """What they show otherwise."""
-    return gr.update(interactive=True), gr.update(interactive=False)
-
-
-def enable_cancel(start: gr.Button, cancel: gr.Button, runs: list[gr.events.Dependency]) -> None:
-    """Has `cancel` stop the runs, and both buttons be as before when one has ended, well or not."""
-    for run in runs:
-        for end in (run.success, run.failure):  # `then` alone is not called after an error
-            end(idle, outputs=[start, cancel], **PRIVATE)
-    cancel.click(idle, outputs=[start, cancel], cancels=runs, **PRIVATE)
-
-
 def drift_figures(result: GenerateResult) -> dict[str, float]:
     """How far the end of a video is from its beginning: identity, of which 1 is another person; colour in ΔE;
     sharpness and motion as ratios."""

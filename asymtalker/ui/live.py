@@ -219,12 +219,7 @@ def _stream(
 
 
 def _seconds(
-    checkpoint: str | None,
-    crop: PortraitCrop,
-    source: SpeechSource,
-    options: GenerateOptions,
-    writer: Writer,
-    portraits: Handover | None,
+    checkpoint: str | None, crop: PortraitCrop, source: SpeechSource, options: GenerateOptions, *_: Any
 ) -> float:
     """Seconds of a GPU that a stream may take."""
     return options.max_seconds
